@@ -1,0 +1,92 @@
+"""Several prompts that answer together."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from promptatlas.data.example import Example
+from promptatlas.data.view import Answer
+from promptatlas.errors import SettingError
+from promptatlas.lm.lm import LM
+from promptatlas.prompting.prompt import Prompt, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """Prompts whose scores are averaged, or who vote. Scores and predicts like a prompt.
+
+    Attributes:
+        prompts: all with the same labels in the same order.
+        weights: of each; need not sum to one; equal where not given.
+        vote: each prompt's likeliest label has its weight, instead of its log-probabilities (ties: the label with the
+            higher mean log-probability).
+    """
+
+    prompts: tuple[Prompt, ...]
+    weights: tuple[float, ...] = ()
+    vote: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the members can answer together."""
+        if not self.prompts:
+            raise SettingError("an ensemble of no prompts", hint="give at least one")
+        if not self.weights:
+            object.__setattr__(self, "weights", (1.0,) * len(self.prompts))
+        if len(self.weights) != len(self.prompts) or sum(self.weights) <= 0 or min(self.weights) < 0:
+            raise SettingError(
+                f"{len(self.weights)} weights for {len(self.prompts)} prompts: {self.weights}",
+                hint="one each, not all 0",
+            )
+        labels = {one.labels for one in self.prompts}
+        if len(labels) > 1:
+            raise SettingError(
+                f"prompts with different labels: {sorted(labels)}", hint="give all the same labels in the same order"
+            )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the scores."""
+        return self.prompts[0].labels
+
+    @property
+    def history(self) -> tuple[Step, ...]:
+        """Of the first member."""
+        return self.prompts[0].history
+
+    def example(self, one: Example | str | Mapping[str, object]) -> Example:
+        """An example of a text, or of fields."""
+        return self.prompts[0].example(one)
+
+    def score(self, lm: LM, examples: Sequence[Example]) -> Float[Tensor, "examples answers"]:
+        """Log-probabilities: the weighted mean of the members', normalised; or the logarithm of the shares of votes."""
+        return self._joined([one.score(lm, examples) for one in self.prompts])
+
+    def predict(
+        self, lm: LM, examples: Iterable[Example | str | Mapping[str, object]], *, abstain: float = 0.0
+    ) -> list[Answer]:
+        """An answer an example; see `Prompt.predict`. `abstain` looks at the first member's mass."""
+        wanted = [self.example(one) for one in examples]
+        firsts = self.prompts[0].predict(lm, wanted, abstain=abstain)
+        with torch.no_grad():
+            rows = self.score(lm, wanted).exp().tolist() if wanted else []
+        answers = []
+        for first, row in zip(firsts, rows, strict=True):
+            names = list(first.probabilities)
+            best = max(range(len(row)), key=row.__getitem__)
+            value = None if first.value is None else names[best]
+            answers.append(Answer(value, row[best], dict(zip(names, row, strict=True)), first.why))
+        return answers
+
+    def _joined(self, scores: Sequence[Tensor]) -> Tensor:
+        stacked = torch.stack(list(scores))  # [prompts, examples, answers]
+        weights = torch.tensor(self.weights, device=stacked.device, dtype=stacked.dtype)[:, None, None] / sum(
+            self.weights
+        )
+        mean = (stacked * weights).sum(0)
+        if not self.vote:
+            return mean.log_softmax(-1)
+        votes = (torch.nn.functional.one_hot(stacked.argmax(-1), stacked.shape[-1]) * weights).sum(0)
+        return (votes + mean.softmax(-1) * 1e-6).clamp(min=1e-12).log().log_softmax(-1)

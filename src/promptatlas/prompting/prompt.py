@@ -1,0 +1,243 @@
+"""The prompt itself."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from promptatlas.data.example import Example
+from promptatlas.data.view import Answer, One, View
+from promptatlas.demos.pick import Demos, NoDemos
+from promptatlas.errors import ArtifactError, DataError
+from promptatlas.lm.ask import Decode, Job, Text
+from promptatlas.lm.lm import LM
+from promptatlas.lm.site import Part
+from promptatlas.prompting.rows import Line, Reader, Verbalizer
+from promptatlas.score.calibrate import Calibration
+from promptatlas.text.runs import Runs
+from promptatlas.text.template import Template
+
+BETWEEN = Template.parse("\n\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One method's work on a prompt.
+
+    Attributes:
+        method: its name.
+        settings: its settings, as JSON.
+        lm: name, hashes, dtype of the model it was done on.
+        task: identity of the task's data.
+        figures: what was measured.
+    """
+
+    method: str
+    settings: Mapping[str, Any]
+    lm: Mapping[str, str]
+    task: str
+    figures: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prompt:
+    """All that was learned or chosen for a task. Holds names and values: no model, no closure.
+
+    Attributes:
+        template: the prompt's text.
+        words: what stands for the labels.
+        parts: what was learned or found, by the name the template calls it.
+        demos: examples shown in the context.
+        between: text between two demonstrations.
+        calibration: applied to the labels' mass, one after the other.
+        view: one example as one row or many.
+        history: which methods made it, on which model and data.
+    """
+
+    template: Template
+    words: Verbalizer
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    demos: Demos = field(default_factory=NoDemos)
+    between: Template = BETWEEN
+    calibration: tuple[Calibration, ...] = ()
+    view: View = field(default_factory=One)
+    history: tuple[Step, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Freeze the mapping of parts."""
+        object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the scores; empty where each example brings its own choices."""
+        return self.words.labels if isinstance(self.view, One) else ()
+
+    def trainable(self) -> dict[str, nn.Module]:
+        """The parts with something to train, by name."""
+        modules = {name: part for name, part in self.parts.items() if isinstance(part, nn.Module)}
+        return {name: one for name, one in modules.items() if any(p.requires_grad for p in one.parameters())}
+
+    def plus(self, **parts: Part) -> "Prompt":
+        """With parts added or replaced."""
+        return replace(self, parts={**self.parts, **parts})
+
+    def lead(self, **part: Part) -> "Prompt":
+        """With a part put first in the template."""
+        template = self.template
+        for name in part:
+            template = template.lead(name)
+        return replace(self, template=template).plus(**part)
+
+    def noted(self, lm: LM, method: Any, task: str, **figures: float | int | str) -> "Prompt":
+        """With one more step in its history, of the method (a dataclass of settings) whose `fit` made it."""
+        settings = {one.name: _plain(getattr(method, one.name)) for one in fields(method)}
+        step = Step(method=method.name, settings=settings, lm=model(lm), task=task, figures=figures)
+        return replace(self, history=(*self.history, step))
+
+    def mass(self, lm: LM, examples: Sequence[Example]) -> Float[Tensor, "examples labels"]:
+        """Log-probability mass of each label under the model, before calibration; not normalised over labels."""
+        self.check(lm)
+        lines, _ = self.lines(lm, examples)
+        return self.reader(lm).fold(lines, mass=True)
+
+    def score(self, lm: LM, examples: Sequence[Example]) -> Float[Tensor, "examples answers"]:
+        """Log-probabilities of the labels, or of each example's own choices (all must have as many).
+
+        Raises:
+            ArtifactError: the prompt was learned on another model.
+        """
+        self.check(lm)
+        lines, owners = self.lines(lm, examples)
+        scores = self._scores(lm, lines)
+        merged = [self.view.logits(scores[start:end], self.words.labels) for start, end in owners]
+        if len({one.shape[0] for one in merged}) > 1:
+            raise DataError("these examples have different numbers of choices", hint="score them apart, or use predict")
+        return torch.stack(merged).log_softmax(-1) if merged else scores
+
+    def predict(
+        self, lm: LM, examples: Iterable[Example | str | Mapping[str, object]], *, abstain: float = 0.0
+    ) -> list[Answer]:
+        """An answer an example; a plain text is the template's one field.
+
+        Args:
+            lm: the model.
+            examples: examples, mappings of fields, or texts.
+            abstain: where all labels together have less probability than this, the answer's value is None.
+        """
+        self.check(lm)
+        wanted = [self.example(one) for one in examples]
+        lines, owners = self.lines(lm, wanted)
+        with torch.no_grad():
+            scores = self._scores(lm, lines)
+            total = self.reader(lm).fold(lines, mass=True).exp().sum(-1) if abstain > 0 else None
+        answers = [
+            self.view.fold(one, scores[start:end], self.words.labels)
+            for one, (start, end) in zip(wanted, owners, strict=True)
+        ]
+        if total is None:
+            return answers
+        shares = [float(total[start:end].max()) for start, end in owners]
+        return [one if share >= abstain else _abstained(one, share) for one, share in zip(answers, shares, strict=True)]
+
+    def generate(
+        self, lm: LM, examples: Iterable[Example | str | Mapping[str, object]], how: Decode
+    ) -> list[list[Text]]:
+        """Texts written on from the slot, `how.n` an example."""
+        self.check(lm)
+        wanted = [self.example(one) for one in examples]
+        lines = [
+            Line(self.template, one, shown) for one, shown in zip(wanted, self.demos.pick(lm, wanted), strict=True)
+        ]
+        return lm.generate([Job(row, (), self.parts) for row in self.reader(lm).encode(lines, room=how.max_new)], how)
+
+    def example(self, one: Example | str | Mapping[str, object]) -> Example:
+        """An example of a text, or of fields."""
+        if isinstance(one, Example):
+            return one
+        return Example({self.template.only_field(): one} if isinstance(one, str) else dict(one))
+
+    def check(self, lm: LM) -> None:
+        """Refuse a model other than the one the prompt was learned on. Raises ArtifactError naming both."""
+        if not self.history or not (self.parts or self.calibration or self.demos.tensors()):
+            return
+        made, here = self.history[-1].lm, lm.identity
+        name = made.get("name")
+        for what in ("weights", "tokenizer"):
+            if made.get(what) != here[what]:
+                raise ArtifactError(
+                    f"this prompt was learned on `{name}`, and `{lm.name}` has other {what}: "
+                    f"{here[what]}, not {made.get(what)}",
+                    hint=f"load `{name}`, or fit the prompt again on `{lm.name}`",
+                )
+
+    def render(self, lm: LM, example: Example) -> Runs:
+        """The example's (first) row as text runs, demonstrations included."""
+        return self.reader(lm).runs(self.lines(lm, [example])[0][0])
+
+    def reader(self, lm: LM) -> Reader:
+        """What reads this prompt's rows."""
+        return Reader(lm, self.words, self.parts, self.between, self.demos.drop)
+
+    def lines(self, lm: LM, examples: Sequence[Example]) -> tuple[list[Line], list[tuple[int, int]]]:
+        """All rows of examples with their demonstrations, and of each example where its rows begin and end."""
+        rows: list[Example] = []
+        owners = []
+        for example in examples:
+            mine = self.view.rows(example)
+            owners.append((len(rows), len(rows) + len(mine)))
+            rows += mine
+        demos = self.demos.pick(lm, rows)
+        return [Line(self.template, row, shown) for row, shown in zip(rows, demos, strict=True)], owners
+
+    def _scores(self, lm: LM, lines: Sequence[Line]) -> Float[Tensor, "rows labels"]:
+        reader = self.reader(lm)
+        several = len(self.words.labels) > 1  # one label alone is no distribution: its mass is the score
+        scores = reader.fold(lines, mass=bool(self.calibration) or not several)
+        for calibration in self.calibration:
+            scores = calibration.apply(scores, reader.nulls(calibration, lines))
+        return scores.log_softmax(-1) if several else scores
+
+    @property
+    def key(self) -> str:
+        """A hash of everything the answers depend on: history is left out."""
+        digest = sha256(repr((str(self.template), str(self.between))).encode())
+        named = {f"part {name}": part for name, part in self.parts.items()} | {
+            f"calibration {i}": c for i, c in enumerate(self.calibration)
+        }
+        for name, one in {"words": self.words, "demos": self.demos, "view": self.view, **named}.items():
+            digest.update(repr((name, one.kind, one.version, _plain(one.config()))).encode())
+            for tensor_name, tensor in sorted(one.tensors().items()):
+                digest.update(tensor_name.encode())
+                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def __eq__(self, other: object) -> bool:
+        """Equal where everything the answers depend on is."""
+        return isinstance(other, Prompt) and self.key == other.key
+
+    def __hash__(self) -> int:
+        """Of the key."""
+        return hash(self.key)
+
+
+def model(lm: LM) -> dict[str, str]:
+    """What is kept of a model in a history: its name and its hashes."""
+    return {"name": lm.name, **lm.identity}
+
+
+def _plain(value: Any) -> Any:
+    """JSON of settings: numbers, strings, lists and objects; anything else by its text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list | frozenset | set):
+        return [_plain(one) for one in (sorted(value) if isinstance(value, frozenset | set) else value)]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _abstained(answer: Answer, share: float) -> Answer:
+    return replace(answer, value=None, why=f"all labels together have a probability of {share:.2g}")

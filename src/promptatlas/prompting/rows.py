@@ -1,0 +1,170 @@
+"""Rows of a prompt: examples encoded with their demonstrations, read in one call, folded to labels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from promptatlas.data.example import Example
+from promptatlas.demos.room import shrink
+from promptatlas.errors import TooLong
+from promptatlas.lm.ask import Job, Query, Reading
+from promptatlas.lm.lm import LM
+from promptatlas.lm.row import Row
+from promptatlas.lm.site import Part
+from promptatlas.score.calibrate import Calibration
+from promptatlas.text.runs import Runs
+from promptatlas.text.template import Shown, Template
+
+
+@runtime_checkable
+class Verbalizer(Protocol):
+    """Label words or whatever stands for labels: what is asked of a row, and labels made of what comes back."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the scores."""
+
+    def word(self, label: str) -> str | tuple[str, ...]:
+        """What a demonstration shows for a label; one a slot where there are several."""
+
+    def queries(
+        self,
+        lm: LM,
+        template: Template,
+        example: Example,
+        *,
+        parts: Mapping[str, Part] | None = None,
+        mass: bool = False,
+    ) -> Sequence[Query]:
+        """What is wanted of one row. Raises WordError: the word, its tokens, a near word that would do."""
+
+    def fold(
+        self,
+        readings: Sequence[Sequence[Reading]],
+        lm: LM,
+        template: Template,
+        parts: Mapping[str, Part],
+        *,
+        mass: bool = False,
+    ) -> Float[Tensor, "rows labels"]:
+        """Log mass of each label, not normalised over labels; with `mass`, probabilities under the vocabulary."""
+
+    kind: ClassVar[str]
+    version: ClassVar[int]
+
+    def config(self) -> dict[str, Any]:
+        """JSON that, with the tensors, rebuilds it."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What was learned, by name."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one row is made of: a template, the example in it, the demonstrations before it."""
+
+    template: Template
+    example: Example
+    demos: Sequence[Example] = ()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads lines under one set of words and parts.
+
+    Attributes:
+        lm: the model.
+        words: what is asked of each row.
+        parts: in place while rows are read.
+        between: text between two demonstrations.
+        drop: which end of the demonstrations goes first where the window is short.
+    """
+
+    lm: LM
+    words: Verbalizer
+    parts: Mapping[str, Part]
+    between: Template
+    drop: Any
+
+    def fold(self, lines: Sequence[Line], *, mass: bool) -> Float[Tensor, "rows labels"]:
+        """Log mass of each label of each line, in order."""
+        groups: dict[
+            Template, list[int]
+        ] = {}  # words are tokenised in place: lines of one template are folded together
+        for at, line in enumerate(lines):
+            groups.setdefault(line.template, []).append(at)
+        folded = [self._fold([lines[at] for at in group], mass=mass) for group in groups.values()]
+        if len(folded) < 2:
+            return folded[0] if folded else torch.zeros(0, len(self.words.labels))
+        order = [at for group in groups.values() for at in group]
+        return torch.cat(folded)[torch.tensor(order).argsort()]
+
+    def _fold(self, lines: Sequence[Line], *, mass: bool) -> Float[Tensor, "rows labels"]:
+        """Lines of one template; a row of its own for each query of each line."""
+        queries = [
+            list(self.words.queries(self.lm, line.template, line.example, parts=self.parts, mass=mass))
+            for line in lines
+        ]
+        wanted = [(line, query) for line, mine in zip(lines, queries, strict=True) for query in mine]
+        jobs: dict[int, Job] = {}
+        for width in sorted({query.width for _, query in wanted}):
+            some = [n for n, (_, query) in enumerate(wanted) if query.width == width]
+            room = max(len(wanted[n][1].answer) for n in some)
+            rows = self.encode([wanted[n][0] for n in some], width=width, room=room)
+            for n, row in zip(some, rows, strict=True):
+                jobs[n] = Job(row.then(wanted[n][1].answer), wanted[n][1].asks, self.parts)
+        found = iter(self.lm.read([jobs[n] for n in range(len(wanted))]))
+        readings = [[next(found) for _ in mine] for mine in queries]
+        return self.words.fold(readings, self.lm, lines[0].template, self.parts, mass=mass)
+
+    def encode(self, lines: Sequence[Line], *, width: int = 1, room: int = 0) -> list[Row]:
+        """Rows of lines; where the window is short, demonstrations go before anything of a text is cut."""
+        if not any(line.demos for line in lines):
+            return self._plain(lines, width, room)
+        try:
+            rows = self._plain(lines, width, room)
+        except TooLong:
+            rows = []
+        if rows and not any(row.cut() for row in rows):
+            return rows
+        return self._plain([self._fitting(line, width, room) for line in lines], width, room)
+
+    def _plain(self, lines: Iterable[Line], width: int, room: int) -> list[Row]:
+        lines = list(lines)
+        widths = {slot: width for line in lines[:1] for slot in line.template.slots}
+        return self.lm.encode([self.runs(line) for line in lines], self.parts, widths=widths, room=room)
+
+    def _fitting(self, line: Line, width: int, room: int) -> Line:
+        def fits(demos: list[Example]) -> bool:
+            try:
+                return self._plain([Line(line.template, line.example, demos)], width, room)[0].cut() == 0
+            except TooLong:
+                return False
+
+        return Line(line.template, line.example, shrink(list(line.demos), fits, self.drop))
+
+    def runs(self, line: Line) -> Runs:
+        """A line as text runs; demonstrations show their label's word."""
+        demos = [Shown(one.fields, self.words.word(str(one.target))) for one in line.demos]
+        return line.template.render(line.example.fields, demos=demos, between=self.between)
+
+    def nulls(self, calibration: Calibration, lines: Sequence[Line]) -> Float[Tensor, "rows nulls labels"] | None:
+        """Mass of content-free rows, under each line's own demonstrations; equal ones are read once."""
+        asked = [calibration.nulls(line.example, line.template) for line in lines]
+        if not any(asked):
+            return None
+        distinct: dict[str, Line] = {}
+        keys = []
+        for nulls, line in zip(asked, lines, strict=True):
+            for null in nulls:
+                shown = line.demos if null.demos else ()
+                demos = [(one.key, sorted(one.fields.items(), key=str), one.target) for one in shown]
+                keys.append(repr((str(null.template), sorted(null.example.fields.items(), key=str), demos)))
+                distinct.setdefault(keys[-1], Line(null.template, null.example, shown))
+        mass = self.fold(list(distinct.values()), mass=True)
+        places = {key: at for at, key in enumerate(distinct)}
+        return mass[[places[key] for key in keys]].reshape(len(lines), -1, mass.shape[-1])

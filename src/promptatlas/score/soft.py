@@ -1,0 +1,214 @@
+"""Labels without words: a classifier over states, and learned rows in place of words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, cast, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from promptatlas.data.example import Example
+from promptatlas.errors import SettingError, WordError, near
+from promptatlas.lm.ask import Against, Hidden, Query, Reading
+from promptatlas.lm.lm import LM, Kind
+from promptatlas.lm.site import Part
+from promptatlas.text.template import Template
+
+Pool = Literal["first", "last", "mean", "slot"]
+
+# the state that stands for a whole text: the start mark (Devlin et al. 2019, sec. 3.2), or what has seen all of it
+POOLS: Mapping[Kind, Pool] = {"masked": "first", "causal": "last", "seq2seq": "mean"}
+
+
+class HeadPart(Part, Protocol):
+    """Label logits out of states."""
+
+    def __call__(self, states: Float[Tensor, "examples hidden"]) -> Float[Tensor, "examples labels"]:
+        """A logit a label."""
+
+
+class RowsPart(Part, Protocol):
+    """A row of the output projection a label."""
+
+    weight: Float[Tensor, "labels head"]
+    bias: Float[Tensor, " labels"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """Labels read off states by a head, the usual way to fine-tune; the template needs no slot.
+
+    Attributes:
+        labels: in the order of the head's rows.
+        pool: which state: of the "first" or the "last" token, the "mean" over tokens, or that at the "slot".
+        layers: whose states, side by side; -1 is the last.
+        part: the head's name among the prompt's parts.
+    """
+
+    kind: ClassVar[str] = "classifier"
+    version: ClassVar[int] = 1
+
+    labels: tuple[str, ...]
+    pool: Pool = "first"
+    layers: tuple[int, ...] = (-1,)
+    part: str = "head"
+
+    def __post_init__(self) -> None:
+        """Refuse labels that can't be told apart, and pools there aren't."""
+        _distinct(self.labels)
+        if self.pool not in get_args(Pool):
+            raise SettingError(f"`pool` can't be `{self.pool}`", hint=near(self.pool, get_args(Pool)))
+
+    def word(self, label: str) -> str:
+        """What a demonstration of this label shows: the label."""
+        return _label(label, self.labels)
+
+    def queries(
+        self,
+        lm: LM,
+        template: Template,
+        example: Example,
+        *,
+        parts: Mapping[str, Part] | None = None,
+        mass: bool = False,
+    ) -> tuple[Query, ...]:
+        """The pooled state."""
+        return (Query(asks=(Hidden(self.layers, self.pool),)),)
+
+    def fold(
+        self,
+        readings: Sequence[Sequence[Reading]],
+        lm: LM,
+        template: Template,
+        parts: Mapping[str, Part],
+        *,
+        mass: bool = False,
+    ) -> Float[Tensor, "examples labels"]:
+        """The head's logits; with `mass` log-probabilities over the labels, which are all there is."""
+        if not readings:
+            return torch.zeros(0, len(self.labels))
+        head = cast(HeadPart, _part(self.part, parts))
+        return _scores(head(_one_slot(readings)), self.labels, self.part, mass=mass)
+
+    def config(self) -> dict[str, Any]:
+        """Its fields."""
+        return {"labels": list(self.labels), "pool": self.pool, "layers": list(self.layers), "part": self.part}
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """None: the head is a part of the prompt."""
+        return {}
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "Classifier":
+        """The classifier again."""
+        return cls(
+            labels=tuple(config["labels"]), pool=config["pool"], layers=tuple(config["layers"]), part=config["part"]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelVectors:
+    """Labels as learned rows of the output projection, read at the slot through the model's own head.
+
+    Attributes:
+        labels: in the order of the rows.
+        part: the rows' name among the prompt's parts.
+    """
+
+    kind: ClassVar[str] = "label_vectors"
+    version: ClassVar[int] = 1
+
+    labels: tuple[str, ...]
+    part: str = "label_vectors"
+
+    def __post_init__(self) -> None:
+        """Refuse labels that can't be told apart."""
+        _distinct(self.labels)
+
+    def word(self, label: str) -> str:
+        """What a demonstration of this label shows: the label."""
+        return _label(label, self.labels)
+
+    def queries(
+        self,
+        lm: LM,
+        template: Template,
+        example: Example,
+        *,
+        parts: Mapping[str, Part] | None = None,
+        mass: bool = False,
+    ) -> tuple[Query, ...]:
+        """The rows, in place of the vocabulary's.
+
+        Raises:
+            SettingError: the part isn't among `parts`.
+        """
+        rows = cast(RowsPart, _part(self.part, parts or {}))
+        return (Query(asks=(Against(rows.weight, rows.bias),)),)
+
+    def fold(
+        self,
+        readings: Sequence[Sequence[Reading]],
+        lm: LM,
+        template: Template,
+        parts: Mapping[str, Part],
+        *,
+        mass: bool = False,
+    ) -> Float[Tensor, "examples labels"]:
+        """The rows' logits; with `mass` log-probabilities over the labels, which are all there is."""
+        if not readings:
+            return torch.zeros(0, len(self.labels))
+        return _scores(_one_slot(readings), self.labels, self.part, mass=mass)
+
+    def config(self) -> dict[str, Any]:
+        """Its fields."""
+        return {"labels": list(self.labels), "part": self.part}
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """None: the rows are a part of the prompt."""
+        return {}
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "LabelVectors":
+        """The label vectors again."""
+        return cls(labels=tuple(config["labels"]), part=config["part"])
+
+
+def _distinct(labels: Sequence[str]) -> None:
+    if not labels:
+        raise SettingError("there are no labels", hint="give them in the order of the part's rows")
+    twice = next((label for at, label in enumerate(labels) if label in labels[:at]), None)
+    if twice is not None:
+        raise SettingError(f"label `{twice}` is there twice", hint="give each label once")
+
+
+def _label(label: str, labels: Sequence[str]) -> str:
+    if label not in labels:
+        raise SettingError(f"there is no label `{label}`", hint=near(label, labels))
+    return label
+
+
+def _part(name: str, parts: Mapping[str, Part]) -> Part:
+    if name not in parts:
+        raise SettingError(
+            f"labels are read by the part `{name}`, which the prompt does not have", hint=near(name, parts)
+        )
+    return parts[name]
+
+
+def _one_slot(readings: Sequence[Sequence[Reading]]) -> Float[Tensor, "examples width"]:
+    """What was read of each example, at its one place."""
+    values = torch.stack([reading[0].values for (reading,) in readings])  # [examples, slots, width]
+    if values.shape[1] != 1:
+        slots = values.shape[1]
+        raise WordError(f"labels are read at one slot, and the template has {slots}", hint="leave one {mask} in it")
+    return values[:, 0]
+
+
+def _scores(
+    logits: Float[Tensor, "examples asked"], labels: Sequence[str], part: str, *, mass: bool
+) -> Float[Tensor, "examples labels"]:
+    if logits.shape[1] != len(labels):
+        raise SettingError(f"the part `{part}` scores {logits.shape[1]} labels, and the prompt has {len(labels)}")
+    return logits.log_softmax(-1) if mass else logits
