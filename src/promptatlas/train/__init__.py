@@ -1,0 +1,1 @@
+"""Training: one loop for every part, and the run it reports to."""

@@ -1,0 +1,104 @@
+"""A prompt of every kind of thing that is saved."""
+
+from dataclasses import replace
+
+import torch
+
+from promptatlas.artifact.kinds import KINDS, Role
+from promptatlas.data.example import Example
+from promptatlas.data.view import Choices
+from promptatlas.demos.nearest import Nearest
+from promptatlas.demos.pick import Fixed, Random
+from promptatlas.lm.lm import LM
+from promptatlas.parts.head import Head, LabelVectors
+from promptatlas.parts.prefix import Prefix
+from promptatlas.parts.tokens import Tokens
+from promptatlas.parts.vectors import Vectors
+from promptatlas.parts.weights import LoRA, Values
+from promptatlas.prompting import Ensemble, Prompt, Step
+from promptatlas.score import soft
+from promptatlas.score.calibrate import PMI, Divide
+from promptatlas.score.own import Own
+from promptatlas.score.words import Words
+from promptatlas.testing.tiny import tiny
+from promptatlas.text.template import Template
+
+POOL = tuple(
+    Example({"text": f"the {one} sat"}, label, one) for one, label in (("cat", "up"), ("dog", "down"), ("猫", "up"))
+)
+
+
+def lm() -> LM:
+    return tiny("roberta")
+
+
+def bare() -> Prompt:
+    words = Words(
+        words={"up": ("good", "great"), "down": ("bad",)},
+        over_words="sum_prob",
+        weights={"up": (0.7, 0.3), "down": (1.0,)},
+    )
+    return Prompt(
+        template=Template.parse("{text!} It was {mask}. {{電影}}"), words=words, between=Template.parse("\n---\n")
+    )
+
+
+def history() -> tuple[Step, ...]:
+    model = {"name": "tiny-roberta", **lm().identity}
+    first = Step(
+        method="first",
+        settings={"lr": 0.1, "words": ["a", None]},
+        lm=model,
+        task="0123",
+        figures={"steps": 5, "loss": 0.25},
+    )
+    return (first, replace(first, method="second", figures={}))
+
+
+def every() -> dict[str, Prompt | Ensemble]:
+    """By a name of its own; together they have all our kinds."""
+    draw = torch.Generator().manual_seed(0)
+
+    def some(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=draw)
+
+    bias = next(name for name in lm().parameters if name.endswith("bias"))
+    lora = LoRA(("query",), 2.0, [some(2, 32), some(2, 32)], [some(32, 2), some(32, 2)])
+    plain, labels = bare(), ("up", "down")
+    made: dict[str, Prompt | Ensemble] = {
+        "plain": plain,
+        "vectors": plain.lead(soft=Vectors(some(3, 32))),
+        "two parts": plain.lead(soft=Vectors(some(3, 32))).lead(found=Tokens((7, 9))),
+        "prefix": plain.plus(prefix=Prefix({"self": some(2, 2, 4, 3, 8)})),
+        "values": plain.plus(values=Values({bias: some(*lm().parameters[bias].shape)})),
+        "lora": plain.plus(lora=lora),
+        "head": replace(plain, words=soft.Classifier(labels=labels), parts={"head": Head(some(2, 32), some(2))}),
+        "label vectors": replace(
+            plain,
+            words=soft.LabelVectors(labels=labels, part="rows"),
+            parts={"rows": LabelVectors(some(2, 32), some(2))},
+        ),
+        "fixed": replace(plain, demos=Fixed(POOL[:2])),
+        "random": replace(plain, demos=Random(pool=POOL, k=2, seed=4)),
+        "nearest": replace(plain, demos=Nearest.over(lm(), POOL, k=1)),
+        "calibrated": replace(
+            plain, calibration=(Divide(prior=(0.25, 0.75)), PMI(domain=Template.parse("It is {mask}")))
+        ),
+        "choices": Prompt(template=Template.parse("{text}{mask}"), words=Own(), view=Choices(field="options")),
+        "history": replace(plain, history=history()),
+    }
+    pair = (made["vectors"], replace(plain.lead(soft=Vectors(some(1, 32))), history=history()))
+    made["ensemble"] = Ensemble(prompts=pair, weights=(0.25, 0.75), vote=True)
+    return made
+
+
+def kinds_of(prompt: Prompt | Ensemble) -> set[tuple[Role, str]]:
+    if isinstance(prompt, Ensemble):
+        return {one for member in prompt.prompts for one in kinds_of(member)}
+    found: set[tuple[Role, str]] = {("parts", part.kind) for part in prompt.parts.values()}
+    found |= {("calibration", one.kind) for one in prompt.calibration}
+    return found | {("words", prompt.words.kind), ("demos", prompt.demos.kind), ("view", prompt.view.kind)}
+
+
+def known() -> set[tuple[Role, str]]:
+    return {(role, kind) for role, kinds in KINDS.items() for kind in kinds}
