@@ -1,0 +1,1 @@
+"""The one door to language models: only this layer imports transformers."""

@@ -1,0 +1,231 @@
+"""The five doors into a model: splice, prefix, override, hook, narrow.
+
+Hooks are installed once, when a model is loaded, and read a context variable: a model may serve several threads, and a
+pass without anything in flight is the plain model. What swaps tensors takes the model's one lock.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+ATTENTION = "promptatlas"
+
+
+@dataclass
+class Splice:
+    """Vectors to put among the input vectors: `table[index]` wherever `where` holds."""
+
+    table: Tensor  # [vectors, width]
+    index: Tensor  # [rows, length]
+    where: Tensor  # [rows, length]
+    done: bool = False  # the row goes in once; a generating pass comes back with single tokens
+
+
+@dataclass
+class Prefixes:
+    """Keys and values in front, a layer: [rows or 1, heads, length, dim] each, and which of them a row sees."""
+
+    layers: Sequence[tuple[Tensor, Tensor]]
+    seen: Tensor | None  # [rows, length]; None: every row sees all
+    count: int = 0  # attention calls so far, where layers share one module
+
+
+@dataclass
+class Points:
+    """What the head is to compute: columns (a choice of the vocabulary, learned rows) at points of the batch."""
+
+    rows: Tensor  # [points]
+    positions: Tensor  # [points]
+    ids: Tensor | None  # [asked]; None: nothing of the vocabulary, unless `all_ids`
+    all_ids: bool
+    against: Sequence[tuple[Tensor, Tensor | None]] = ()
+    states: Tensor | None = None  # filled in: what entered the head at the points
+
+
+@dataclass
+class Flight:
+    """What is in flight through a model in one pass."""
+
+    splice: Splice | None = None
+    prefixes: Mapping[str, Prefixes] = field(default_factory=dict)
+    points: Points | None = None
+    after: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    keep: bool = False  # whether the body's last states are wanted
+    kept: Tensor | None = None  # filled in: [rows, length, hidden]
+
+
+FLIGHT: ContextVar[Flight | None] = ContextVar("FLIGHT", default=None)
+RECORD: ContextVar[list[tuple[nn.Module, Tensor, int]] | None] = ContextVar("RECORD", default=None)
+
+
+@contextmanager
+def flying(flight: Flight) -> Iterator[Flight]:
+    """Passes inside the block carry `flight`."""
+    token = FLIGHT.set(flight)
+    try:
+        yield flight
+    finally:
+        FLIGHT.reset(token)
+
+
+def install_splice(embedding: nn.Module) -> None:
+    """Let passes replace input vectors at chosen positions; ids go on into the model as they are."""
+
+    def spliced(_module: nn.Module, _args: tuple[Any, ...], out: Tensor) -> Tensor:
+        flight = FLIGHT.get()
+        splice = flight.splice if flight else None
+        if splice is None or splice.done:
+            return out
+        splice.done = True
+        return torch.where(
+            splice.where[..., None], nn.functional.embedding(splice.index, splice.table).to(out.dtype), out
+        )
+
+    embedding.register_forward_hook(spliced)
+
+
+def install_head(head: nn.Module, extra: Tensor | None) -> None:
+    """Let passes read the output projection at chosen points against chosen rows.
+
+    The model's own post-processing still runs on what comes out, a [1, points, columns] tensor. `extra` is a bias a
+    family adds behind the projection over the whole vocabulary; it is added here instead.
+    """
+    plain = head.forward
+
+    def some(states: Tensor, ids: Tensor) -> Tensor:
+        weight, bias = cast(Tensor, head.weight), cast(Tensor | None, head.bias)
+        found = nn.functional.linear(states, weight[ids], None if bias is None else bias[ids])
+        return found if extra is None else found + extra[ids]
+
+    def narrowed(states: Tensor) -> Tensor:
+        flight = FLIGHT.get()
+        points = flight.points if flight else None
+        if points is None:
+            out: Tensor = plain(states)
+            return out if extra is None else out + extra
+        at = states[points.rows, points.positions]  # [points, head]
+        points.states = at
+        columns = []
+        if points.all_ids:
+            columns.append(plain(at) if extra is None else plain(at) + extra)
+        elif points.ids is not None:
+            columns.append(some(at, points.ids))
+        columns += [nn.functional.linear(at, vectors.to(at.dtype), bias) for vectors, bias in points.against]
+        return (torch.cat(columns, -1) if columns else at[:, :0])[None]  # [1, points, columns]
+
+    head.forward = narrowed
+
+
+def install_body(body: nn.Module) -> None:
+    """Let passes keep the last states of the model's body, which the head alone sees otherwise."""
+
+    def kept(_module: nn.Module, _args: tuple[Any, ...], out: Any) -> None:
+        flight = FLIGHT.get()
+        if flight and flight.keep:
+            flight.kept = out[0]
+
+    body.register_forward_hook(kept)
+
+
+def install_after(name: str, module: nn.Module) -> None:
+    """Let passes act on what a module puts out (a tensor, or a tuple that starts with one)."""
+
+    def acted(_module: nn.Module, _args: tuple[Any, ...], out: Any) -> Any:
+        flight = FLIGHT.get()
+        act = flight.after.get(name) if flight else None
+        if act is None:
+            return out
+        return (act(out[0]), *out[1:]) if isinstance(out, tuple) else act(out)
+
+    module.register_forward_hook(acted)
+
+
+def attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **settings: Any
+) -> tuple[Tensor, Any]:
+    """Attention with the prefix in flight, if any, in front of the keys and values."""
+    record = RECORD.get()
+    if record is not None:
+        record.append((module, key, query.shape[2]))
+    flight = FLIGHT.get()
+    place = getattr(module, "_promptatlas_place", None)
+    prefixes = flight.prefixes.get(place[0]) if flight and place else None
+    if prefixes is not None and place is not None:
+        layer = place[1] if place[1] >= 0 else prefixes.count % len(prefixes.layers)
+        prefixes.count += 1
+        key, value, attention_mask, settings = _in_front(
+            module, query, key, value, attention_mask, settings, prefixes.layers[layer], prefixes.seen
+        )
+    out: tuple[Tensor, Any] = sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
+    return out
+
+
+def _in_front(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: dict[str, Any],
+    layer: tuple[Tensor, Tensor], seen: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor | None, dict[str, Any]]:  # fmt: skip
+    rows, _, queries, _ = query.shape
+    keys = key.shape[2]
+    more_key, more_value = (one.to(key.dtype).expand(rows, -1, -1, -1) for one in layer)
+    length = more_key.shape[2]
+    causal = settings.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    if mask is None and causal and queries > 1:  # sdpa aligns its own causal mask with the first key
+        mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)[None, None]
+    if mask is None and seen is not None:
+        mask = torch.ones(1, 1, queries, keys, dtype=torch.bool, device=query.device)
+    if mask is not None:
+        front = torch.ones(1, length, dtype=torch.bool, device=query.device) if seen is None else seen
+        front = front[:, None, None, :].expand(max(mask.shape[0], front.shape[0]), mask.shape[1], mask.shape[2], -1)
+        if mask.dtype != torch.bool:
+            front = torch.zeros_like(front, dtype=mask.dtype).masked_fill(~front, torch.finfo(mask.dtype).min)
+        mask = torch.cat([front, mask.expand(front.shape[0], -1, -1, -1)], -1)  # [rows, 1, queries, length + keys]
+    if (bias := settings.get("position_bias")) is not None:
+        settings = settings | {"position_bias": nn.functional.pad(bias, (length, 0))}
+    return torch.cat([more_key, key], 2), torch.cat([more_value, value], 2), mask, settings
+
+
+AttentionInterface.register(ATTENTION, attend)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+class Weights:
+    """A model's parameters by name, every place each stands in (ties), and the lock that guards swapping them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Find every name and place of every parameter."""
+        self.lock = RLock()
+        places: dict[int, list[tuple[nn.Module, str]]] = {}
+        self.names: dict[str, nn.Parameter] = dict(model.named_parameters())
+        for module in model.modules():
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    places.setdefault(id(parameter), []).append((module, name))
+        self.places = {name: places[id(parameter)] for name, parameter in self.names.items()}
+
+    @contextmanager
+    def swapped(self, overrides: Mapping[str, Tensor]) -> Iterator[None]:
+        """Other values for some parameters inside the block; gradients reach them.
+
+        An attribute of the instance hides the module's parameter, so nothing of the model is written to. Every pass
+        holds the lock, one that swaps nothing too: it must not meet another thread's values.
+        """
+        with self.lock:
+            try:
+                for name, tensor in overrides.items():
+                    for module, attribute in self.places[name]:
+                        module.__dict__[attribute] = tensor
+                yield
+            finally:
+                for name in overrides:
+                    for module, attribute in self.places[name]:
+                        module.__dict__.pop(attribute, None)

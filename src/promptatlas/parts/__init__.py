@@ -1,0 +1,1 @@
+"""What can be learned or found, by the site where it touches the model."""

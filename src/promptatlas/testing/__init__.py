@@ -1,0 +1,8 @@
+"""For tests: what every language model, part and method has to keep, and tiny models and tasks to run it on."""
+
+from promptatlas.testing.check_lm import check_lm
+from promptatlas.testing.contract import check_method, check_part
+from promptatlas.testing.tasks import toy, toy_prompt
+from promptatlas.testing.tiny import names, tiny
+
+__all__ = ["check_lm", "check_method", "check_part", "names", "tiny", "toy", "toy_prompt"]
