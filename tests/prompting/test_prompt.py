@@ -69,7 +69,7 @@ def test_predict_takes_texts_fields_and_examples() -> None:
 
 def test_a_text_needs_a_template_with_one_field() -> None:
     two = replace(PROMPT, template=Template.parse("{a} {b} {mask}"))
-    with pytest.raises(TemplateError, match="`a`.*`b`"):
+    with pytest.raises(TemplateError, match=r"`a`.*`b`"):
         two.predict(tiny("bert"), ["text"])
 
 

@@ -1,0 +1,85 @@
+"""Fine-tuning: a linear head on the model's state, head and model trained together.
+
+Devlin, Chang, Lee & Toutanova 2019, "BERT", arXiv:1810.04805; compared with frozen features by Peters, Ruder & Smith
+2019, "To Tune or Not to Tune?", arXiv:1903.05987. The baseline every report shows.
+
+Learns: all weights (part `weights`) and a classifier (part `head`).
+Needs: labelled examples; any kind of model. The template's words play no part, its fields do.
+Relations: `pattern_tuning` trains the same weights through a pattern and label words, and needs fewer labels.
+Differs: the head reads the state itself (no extra pooler layer); the model stays in evaluation mode (no dropout).
+
+Example:
+    >>> import promptatlas
+    >>> promptatlas.method("fine_tuning", steps=100, lr=2e-4).steps
+    100
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from promptatlas.data.task import Task
+from promptatlas.lm.lm import LM
+from promptatlas.lm.site import Part
+from promptatlas.parts.head import head
+from promptatlas.parts.weights import full
+from promptatlas.prompting import Prompt
+from promptatlas.score.soft import POOLS, Classifier
+from promptatlas.text.template import Template
+from promptatlas.train.loop import Term, tune
+from promptatlas.train.loss import nll
+from promptatlas.train.needs import Needs
+from promptatlas.train.optim import Optim
+from promptatlas.train.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """Settings of fine-tuning.
+
+    Attributes:
+        pool: the state the head reads: "first", "last", "mean", or "" for what suits the kind of model.
+        steps: of training.
+        batch: examples a step.
+        lr: the highest learning rate of the model's weights.
+        head_lr: of the head, which starts from nothing.
+        weight_decay: of the weights.
+        warmup: share of the steps in which the rate rises; it then falls linearly.
+        seed: of the head's start and the batches.
+    """
+
+    pool: Literal["", "first", "last", "mean"] = ""
+    steps: int = 100
+    batch: int = 16
+    lr: float = 3e-4
+    head_lr: float = 3e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    seed: int = 0
+
+    name: ClassVar[str] = "fine_tuning"
+    needs: ClassVar[Needs] = Needs(
+        can=("gradient", "hidden", "weights"), splits=("train",), slot=False, instead=("in_context",)
+    )
+    published: ClassVar[Mapping[str, object]] = {
+        "lr": 2e-5,
+        "head_lr": 2e-5,
+        "batch": 32,
+    }  # app. A.3: lr 5e-5, 3e-5 or 2e-5
+
+    def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
+        """Train a fresh head and the model's weights on the plain fields, separated by the tokenizer's own mark."""
+        run = run or Run()
+        self.needs.check(self.name, lm, task, prompt)
+        plain = Template.parse("{sep}".join(f"{{{field}}}" for field in prompt.template.fields))
+        words = Classifier(labels=task.labels, pool=self.pool or POOLS[lm.kind])
+        parts: dict[str, Part] = {"weights": full(lm), "head": head(lm, len(task.labels), seed=self.seed)}
+        prompt = replace(prompt, template=plain, words=words, parts=parts, calibration=())
+        rates = {"weights": self.lr, "head": self.head_lr}
+        optim = {
+            part: Optim(lr=lr, weight_decay=self.weight_decay, schedule="linear", warmup=self.warmup)
+            for part, lr in rates.items()
+        }
+        terms = [Term(task.train, nll, batch=self.batch)]
+        tuned = tune(prompt, lm, terms, optim=optim, steps=self.steps, seed=self.seed, flat=None, run=run)
+        return tuned.noted(lm, self, task.identity(), **run.figures)

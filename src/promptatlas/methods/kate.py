@@ -1,0 +1,58 @@
+"""KATE: the training examples nearest to the input are its demonstrations.
+
+Liu, Shen, Zhang, Dolan, Carin & Chen 2021, "What Makes Good In-Context Examples for GPT-3?", arXiv:2101.06804.
+
+Learns: an index of the training inputs' vectors, kept in the prompt.
+Needs: labelled examples; a model whose states can be read.
+Relations: `in_context` shows the same demonstrations to every input; calibrate with
+`contextual_calibration(each=True)`, since each input has its own.
+Differs: the vectors are the model's own mean last states; the paper compares sentence encoders.
+
+Example:
+    >>> import promptatlas
+    >>> promptatlas.method("kate", k=2, order="nearest_last").metric
+    'cosine'
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from promptatlas.data.task import Task
+from promptatlas.demos.nearest import Nearest
+from promptatlas.lm.lm import LM
+from promptatlas.prompting import Prompt
+from promptatlas.train.needs import Needs
+from promptatlas.train.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class KATE:
+    """Settings of KATE.
+
+    Attributes:
+        k: demonstrations an input.
+        metric: "cosine" or "euclidean".
+        order: "nearest_first", as in the paper's main results, or "nearest_last", next to the input.
+    """
+
+    k: int = 3
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    order: Literal["nearest_first", "nearest_last"] = "nearest_first"
+
+    name: ClassVar[str] = "kate"
+    needs: ClassVar[Needs] = Needs(can=("hidden",), splits=("train",), instead=("contextual_calibration",))
+    published: ClassVar[Mapping[str, object]] = {}
+
+    def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
+        """Embed the training inputs (the template's fields, never the label) and put the index into the prompt."""
+        self.needs.check(self.name, lm, task, prompt)
+        demos = Nearest.over(
+            lm,
+            task.train,
+            k=self.k,
+            metric=self.metric,
+            order=self.order,
+            fields=[field for field in prompt.template.fields if field in task.fields],
+        )
+        return replace(prompt, demos=demos, calibration=()).noted(lm, self, task.identity())

@@ -1,0 +1,84 @@
+"""P-tuning v2: keys and values in front of every layer's own are trained, with a linear head; the model is frozen.
+
+Liu, Ji, Fu, Tam, Du, Yang & Tang 2022, "P-Tuning v2: Prompt Tuning Can Be Comparable to Fine-tuning Universally Across
+Scales and Tasks", arXiv:2110.07602.
+
+Learns: a deep prompt of `length` positions (part `prefix`), and a classifier (part `head`) unless the words answer.
+Needs: labelled examples, and a family with a way in for prefixes.
+Relations: `prompt_tuning` trains vectors at the input alone; prefix-tuning is the same part for generation.
+Differs: text keeps its positions (the official code shifts them by `length`); no dropout on the prefix; the head reads
+the state itself, where the official code reads it through a pooler; the prefix starts small (`scale`), which few labels
+need.
+
+Example:
+    >>> import promptatlas
+    >>> promptatlas.method("p_tuning_v2", length=8, answer="head").answer
+    'head'
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from promptatlas.data.task import Task
+from promptatlas.lm.lm import LM
+from promptatlas.parts.head import head
+from promptatlas.parts.prefix import normal
+from promptatlas.prompting import Prompt
+from promptatlas.score.soft import POOLS, Classifier
+from promptatlas.train.loop import Term, tune
+from promptatlas.train.loss import nll
+from promptatlas.train.needs import Needs
+from promptatlas.train.optim import Optim
+from promptatlas.train.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class PTuningV2:
+    """Settings of P-tuning v2.
+
+    Attributes:
+        length: positions of the prefix; simple classification wants fewer than 20 (sec. 4).
+        answer: "head", a linear classifier as in the paper, or "words", the prompt's own label words.
+        pool: the state the head reads: "first", "last", "mean", or "" for what suits the kind of model.
+        scale: deviation of the prefix's start.
+        steps: the most steps.
+        batch: examples a step.
+        lr: the learning rate; 5e-3 to 3e-2 in the official scripts.
+        flat: stops when the training loss falls by less than this share; None never.
+        seed: of the start and the batches.
+    """
+
+    length: int = 16
+    answer: Literal["head", "words"] = "words"
+    pool: Literal["", "first", "last", "mean"] = ""
+    scale: float = 0.1
+    steps: int = 200
+    batch: int = 16
+    lr: float = 1e-2
+    flat: float | None = 1e-3
+    seed: int = 0
+
+    name: ClassVar[str] = "p_tuning_v2"
+    needs: ClassVar[Needs] = Needs(
+        can=("gradient", "prefix", "hidden"), splits=("train",), slot=False, instead=("prompt_tuning",)
+    )
+    published: ClassVar[Mapping[str, object]] = {  # run scripts for RoBERTa-large; steps are 100 epochs of a small task
+        "answer": "head", "scale": 1.0, "batch": 32, "lr": 7e-3, "steps": 10_000, "flat": None,
+    }  # fmt: skip
+
+    def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
+        """Train prefix and head; parts the prompt has under these names already are where training starts."""
+        run = run or Run()
+        self.needs.check(self.name, lm, task, prompt)
+        if "prefix" not in prompt.parts:
+            prompt = prompt.plus(prefix=normal(lm, self.length, seed=self.seed, scale=self.scale))
+        if self.answer == "head" and "head" not in prompt.parts:
+            words = Classifier(labels=task.labels, pool=self.pool or POOLS[lm.kind])
+            prompt = replace(prompt.plus(head=head(lm, len(task.labels), seed=self.seed)), words=words)
+        prompt = replace(prompt, calibration=())
+        terms = [Term(task.train, nll, batch=self.batch)]
+        tuned = tune(
+            prompt, lm, terms, optim=Optim(lr=self.lr), steps=self.steps, seed=self.seed, flat=self.flat, run=run
+        )
+        return tuned.noted(lm, self, task.identity(), **run.figures)

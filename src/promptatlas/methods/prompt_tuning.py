@@ -1,0 +1,95 @@
+"""Prompt tuning: a few input vectors are trained, the model is frozen.
+
+Lester, Al-Rfou & Constant 2021, "The Power of Scale for Parameter-Efficient Prompt Tuning", arXiv:2104.08691.
+
+Learns: `length` vectors in front of the text, in the part `soft`.
+Needs: any model whose gradient can be had, labelled examples.
+Relations: `p_tuning_v2` trains keys and values in every layer instead, which small models need more; `autoprompt` finds
+real tokens for the same place; `pattern_tuning` trains the model itself.
+Differs: the optimiser is AdamW at a rate that suits small models, and training stops when the loss is flat;
+`paper=True` is Adafactor at 0.3 for 30,000 steps.
+
+Example:
+    >>> import promptatlas
+    >>> promptatlas.method("prompt_tuning", length=10, steps=50).length
+    10
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from promptatlas.data.task import Task
+from promptatlas.lm.lm import LM
+from promptatlas.parts.vectors import Vectors, of_labels, of_text, uniform, vocabulary
+from promptatlas.prompting import Prompt
+from promptatlas.train.loop import Term, tune
+from promptatlas.train.loss import nll
+from promptatlas.train.needs import Needs
+from promptatlas.train.optim import Optim
+from promptatlas.train.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptTuning:
+    """Settings of prompt tuning.
+
+    Attributes:
+        length: vectors; past 20 little is gained (sec. 3.2).
+        start: "labels" (the label words' vectors, then common pieces), "vocabulary", "uniform" or "text" (sec. 3.2).
+        text: what "text" starts from.
+        steps: the most steps.
+        batch: examples a step.
+        lr: the learning rate.
+        optim: "adamw" or "adafactor" (sec. 3: Adafactor without parameter scaling).
+        weight_decay: of the vectors.
+        flat: stops when the training loss falls by less than this share; None never.
+        seed: of the start and the batches.
+    """
+
+    length: int = 20
+    start: Literal["labels", "vocabulary", "uniform", "text"] = "labels"
+    text: str = ""
+    steps: int = 300
+    batch: int = 16
+    lr: float = 0.02
+    optim: Literal["adamw", "adafactor"] = "adamw"
+    weight_decay: float = 0.0
+    flat: float | None = 1e-3
+    seed: int = 0
+
+    name: ClassVar[str] = "prompt_tuning"
+    needs: ClassVar[Needs] = Needs(
+        can=("gradient",),
+        splits=("train",),
+        tasks=("label", "choice"),
+        instead=("in_context", "contextual_calibration"),
+    )
+    published: ClassVar[Mapping[str, object]] = {  # sec. 3; weight decay from the released configuration
+        "length": 100, "lr": 0.3, "optim": "adafactor", "weight_decay": 1e-5, "batch": 32, "steps": 30_000,
+        "flat": None,
+    }  # fmt: skip
+
+    def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
+        """Train the vectors of the part `soft`; where the prompt has that part already, it is where training starts."""
+        run = run or Run()
+        self.needs.check(self.name, lm, task, prompt)
+        if "soft" not in prompt.parts:
+            prompt = prompt.lead(soft=self._start(lm, prompt))
+        optim = Optim(kind=self.optim, lr=self.lr, weight_decay=self.weight_decay)
+        terms = [Term(task.train, nll, batch=self.batch)]
+        tuned = tune(
+            prompt, lm, terms, optim={"soft": optim}, steps=self.steps, seed=self.seed, flat=self.flat, run=run
+        )
+        return tuned.noted(lm, self, task.identity(), **run.figures)
+
+    def _start(self, lm: LM, prompt: Prompt) -> Vectors:
+        starts = {
+            "labels": lambda: of_labels(
+                lm, [str(prompt.words.word(label)) for label in prompt.labels], self.length, seed=self.seed
+            ),
+            "vocabulary": lambda: vocabulary(lm, self.length, seed=self.seed),
+            "uniform": lambda: uniform(lm, self.length, seed=self.seed),
+            "text": lambda: of_text(lm, self.text, self.length, seed=self.seed),
+        }
+        return starts[self.start]()
