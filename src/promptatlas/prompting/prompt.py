@@ -87,16 +87,20 @@ class Prompt:
         return replace(self, parts={**self.parts, **parts})
 
     def lead(self, **part: Part) -> "Prompt":
-        """With a part put first in the template."""
+        """With a part put first in the template, or where the template has it already."""
         template = self.template
         for name in part:
-            template = template.lead(name)
+            template = template if name in template.parts else template.lead(name)
         return replace(self, template=template).plus(**part)
 
     def noted(self, lm: LM, method: Any, task: str, **figures: float | int | str) -> "Prompt":
-        """With one more step in its history, of the method (a dataclass of settings) whose `fit` made it."""
+        """With one more step in its history, of the method (a dataclass of settings) whose `fit` made it.
+
+        Seconds are left out of the figures: the same seed gives the same bytes.
+        """
         settings = {one.name: _plain(getattr(method, one.name)) for one in fields(method)}
-        step = Step(method=method.name, settings=settings, lm=model(lm), task=task, figures=figures)
+        kept = {name: figure for name, figure in figures.items() if name != "seconds"}
+        step = Step(method=method.name, settings=settings, lm=model(lm), task=task, figures=kept)
         return replace(self, history=(*self.history, step))
 
     def mass(self, lm: LM, examples: Sequence[Example]) -> Float[Tensor, "examples labels"]:
@@ -226,8 +230,8 @@ class Prompt:
 
 
 def model(lm: LM) -> dict[str, str]:
-    """What is kept of a model in a history: its name and its hashes."""
-    return {"name": lm.name, **lm.identity}
+    """What is kept of a model in a history: its name, its hashes and its dtype."""
+    return {"name": lm.name, **lm.identity, "dtype": lm.dtype}
 
 
 def _plain(value: Any) -> Any:

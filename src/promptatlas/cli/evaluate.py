@@ -1,0 +1,79 @@
+"""`promptatlas evaluate`: how good a saved prompt is on a task."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptatlas.cli import print as show
+from promptatlas.cli.options import Device, Dtype, Folder, Json, OtherLm, TaskName, members, saved
+from promptatlas.cli.print import Bar
+from promptatlas.errors import DataError, SettingError, near
+
+if TYPE_CHECKING:
+    from promptatlas.data.example import Example
+    from promptatlas.data.metric import Measure
+    from promptatlas.data.task import Task
+
+SPLITS = ("train", "dev", "test")
+CHUNK = 256
+
+
+def evaluate(
+    folder: Folder,
+    task: TaskName,
+    split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
+    lm: OtherLm = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    as_json: Json = False,
+) -> None:
+    """Measure a saved prompt on a task, with 95 % bootstrap intervals."""
+    if split not in SPLITS:
+        raise SettingError(f"there is no split `{split}` to evaluate on", hint=near(split, SPLITS))
+    with show.Bar() as bar:
+        from promptatlas.data.read import read_task
+        from promptatlas.prompting.make import check_fit
+
+        found = read_task(task)
+        examples = {"train": found.train, "dev": found.dev, "test": found.test}[split]
+        if not examples:
+            raise DataError(f"`{found.name}` has no {split} examples", hint="try another --split")
+        prompt, model = saved(folder, lm, device, dtype, bar)
+        for one in members(prompt):
+            check_fit(one, found)
+        began = time.perf_counter()
+        measures = measured(prompt, model, found, examples, bar)
+        seconds = time.perf_counter() - began
+    if as_json:
+        metrics = {name: one.value for name, one in measures.items()}
+        intervals = {name: [one.low, one.high] for name, one in measures.items()}
+        about = {"task": found.name, "split": split, "lm": model.name, "seconds": round(seconds, 3)}
+        show.data({"metrics": metrics, "intervals": intervals, "examples": len(examples), **about})
+        return
+    rows = [(one.name, one.value, one.low, one.high) for one in measures.values()]
+    show.table(("metric", "value", "low", "high"), rows, title=f"{found.name}, {len(examples):,} {split} examples")
+
+
+def measured(prompt: Any, lm: Any, task: "Task", examples: "Sequence[Example]", bar: Bar) -> "dict[str, Measure]":
+    """What a prompt gets right, by all metrics of the task's kind; the task's own metric first.
+
+    Raises:
+        DataError: a task whose answers aren't labels or choices.
+    """
+    from promptatlas.data.metric import measure
+
+    if task.kind not in ("label", "choice"):
+        raise DataError(
+            f"`{task.name}` is of kind {task.kind}, which a prompt can't be measured on yet",
+            hint="give a task of kind label or choice",
+        )
+    bar.step("predicting", len(examples))
+    answers = []
+    for start in range(0, len(examples), CHUNK):
+        some = examples[start : start + CHUNK]
+        answers += [one.value for one in prompt.predict(lm, some)]
+        bar.advance(len(some))
+    measures = measure(task.kind, [one.target for one in examples], answers, labels=task.labels)
+    return dict(sorted(measures.items(), key=lambda pair: pair[0] != task.metric))

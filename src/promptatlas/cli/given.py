@@ -1,0 +1,55 @@
+"""What is given as `name=value`: label words and settings; words also as a JSON file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from promptatlas.data.about import read_about
+from promptatlas.data.lines import read_object, read_text
+from promptatlas.errors import SettingError
+
+HINT = "positive=great,good; or a JSON file of words by label"
+
+Words = Mapping[str, tuple[str, ...]]
+
+
+def words_of(given: Sequence[str] | None) -> Words | None:
+    """Label words out of `label=word,word`, or of the JSON file that is given instead; None where nothing is.
+
+    Raises:
+        SettingError: neither of these, or a label without words.
+        DataError: a file that can't be read.
+    """
+    if not given:
+        return None
+    if len(given) == 1 and (given[0].endswith(".json") or "=" not in given[0]):
+        return _file(Path(given[0]))
+    words: dict[str, tuple[str, ...]] = {}
+    for one in given:
+        label, sign, listed = one.partition("=")
+        some = tuple(word.strip() for word in listed.split(","))
+        if not sign or not label.strip() or not all(some):
+            raise SettingError(f"`--words {one}` gives no label its words", hint=HINT)
+        words[label.strip()] = words.get(label.strip(), ()) + some
+    return words
+
+
+def pairs_of(given: Sequence[str] | None) -> dict[str, str]:
+    """Settings out of `key=value`; the last of a key counts.
+
+    Raises:
+        SettingError: one without a key or `=`.
+    """
+    pairs = {}
+    for one in given or ():
+        key, sign, value = one.partition("=")
+        if not sign or not key.strip():
+            raise SettingError(f"`--set {one}` is no setting", hint="--set length=20")
+        pairs[key.strip()] = value
+    return pairs
+
+
+def _file(path: Path) -> Words:
+    if not path.exists():
+        raise SettingError(f"`--words {path}` is neither label=word,word nor a file", hint=HINT)
+    words = read_about({"words": read_object(read_text(path), str(path))}, str(path)).words
+    return words or {}

@@ -1,0 +1,66 @@
+"""Options that several commands have, and what they stand for: a model, a saved prompt and its model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptatlas.cli.print import Bar
+from promptatlas.errors import SettingError
+
+if TYPE_CHECKING:
+    from promptatlas.lm.local import LocalLM
+    from promptatlas.prompting import Ensemble, Prompt
+
+POCKET = "pocket-masked"
+
+LmName = Annotated[
+    str, typer.Option("--lm", help="The language model: an embedded name, a folder, or a name on a hub.")
+]
+OtherLm = Annotated[
+    str | None,
+    typer.Option("--lm", help="Where the language model is, if not where the prompt says.", show_default=False),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; the GPU where there is one.", show_default=False)]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a saved prompt.", show_default=False)]
+TaskName = Annotated[
+    str,
+    typer.Option(
+        "--task", help="An embedded name, a folder of train|dev|test|unlabeled.jsonl, or one file.", show_default=False
+    ),
+]
+
+
+def model(name: str, device: str | None, dtype: str, bar: Bar) -> "LocalLM":
+    """The language model of this name."""
+    bar.step(f"loading {name}")
+    from promptatlas.lm.load import load
+
+    return load(name, device, dtype)
+
+
+def saved(
+    folder: Path, lm: str | None, device: str | None, dtype: str, bar: Bar
+) -> "tuple[Prompt | Ensemble, LocalLM]":
+    """A saved prompt, and the model it was learned on or the one that is named instead.
+
+    Raises:
+        SettingError: neither says which model.
+    """
+    bar.step(f"reading {folder}")
+    from promptatlas.artifact.load import load
+
+    prompt = load(folder)
+    name = lm or (prompt.history[-1].lm.get("name") if prompt.history else None)
+    if not name:
+        raise SettingError(f"`{folder}` doesn't say which language model it is for", hint="say it with --lm")
+    return prompt, model(name, device, dtype, bar)
+
+
+def members(prompt: "Prompt | Ensemble") -> "tuple[Prompt, ...]":
+    """The prompts an ensemble is made of; a prompt is made of itself."""
+    from promptatlas.prompting import Ensemble
+
+    return prompt.prompts if isinstance(prompt, Ensemble) else (prompt,)

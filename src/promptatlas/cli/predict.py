@@ -1,0 +1,107 @@
+"""`promptatlas predict`: answers of a saved prompt, a JSON line each."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptatlas.cli import print as show
+from promptatlas.cli.feed import STDIN, Item, feed
+from promptatlas.cli.options import Device, Dtype, Folder, OtherLm, members, saved
+from promptatlas.data.view import Choices
+from promptatlas.errors import DataError, PromptAtlasError, SettingError
+
+if TYPE_CHECKING:
+    from promptatlas.data.view import Answer
+
+CHUNK = 256  # items held at a time
+
+
+def predict(
+    folder: Folder,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="[FILE|-]", help="Texts, one a line; or .jsonl, .csv, .tsv; - is stdin.", show_default=False
+        ),
+    ] = STDIN,
+    lm: OtherLm = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    chunk: Annotated[int, typer.Option(help="How many are read before the first is answered.")] = CHUNK,
+) -> None:
+    """Answer with a saved prompt: a JSON line of label and probabilities for each text, in order, of any number."""
+    if chunk < 1:
+        raise SettingError(f"`--chunk` is {chunk}", hint="read 1 or more")
+    items = feed(file)
+    first = list(islice(items, 1))  # a file that isn't there is told before a model is loaded
+    with show.Bar(quiet=sys.stdout.isatty()) as bar:
+        prompt, model = saved(folder, lm, device, dtype, bar)
+        bar.step("predicting")
+        for some in _chunks(first, items, chunk):
+            for answer in _answers(prompt, model, some):
+                line = {"label": answer.value, "probabilities": dict(answer.probabilities)}
+                show.line({**line, "why": answer.why} if answer.why else line)
+            bar.advance(len(some))
+
+
+def _chunks(first: Sequence[Item], items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    """So many at a time; what was read before an error is handed out before it."""
+    held = list(first)
+    try:
+        for item in items:
+            if len(held) >= size:
+                yield held
+                held = []
+            held.append(item)
+    except PromptAtlasError:
+        if held:
+            yield held
+        raise
+    if held:
+        yield held
+
+
+def _answers(prompt: Any, lm: Any, items: Sequence[Item]) -> "Iterator[Answer]":
+    """Answers in order. Where one can't be given, those before it are, and the error says where it stands."""
+    try:
+        for item in items:
+            _check(prompt, item)
+        answers = prompt.predict(lm, [item.value for item in items])
+    except PromptAtlasError:
+        yield from _one_by_one(prompt, lm, items)
+        return
+    yield from answers
+
+
+def _one_by_one(prompt: Any, lm: Any, items: Sequence[Item]) -> "Iterator[Answer]":
+    for item in items:
+        _check(prompt, item)
+        try:
+            (answer,) = prompt.predict(lm, [item.value])
+        except PromptAtlasError as error:
+            raise type(error)(f"{item.where}: {error.message}", hint=error.hint) from error
+        yield answer
+
+
+def _check(prompt: Any, item: Item) -> None:
+    """Whether the item has what the template shows. Raises DataError with file and line."""
+    one = members(prompt)[0]
+    made = {one.view.shown} if isinstance(one.view, Choices) else set()
+    wanted = [name for name in one.template.fields if name not in made]
+    wanted += [one.view.field] if isinstance(one.view, Choices) else []
+    if isinstance(item.value, str):
+        if len(wanted) > 1 or made:
+            names = ", ".join(f'"{name}": ...' for name in wanted)
+            raise DataError(
+                f"{item.where}: a text, and the prompt wants several fields", hint=f"give JSON lines: {{{names}}}"
+            )
+        return
+    for name in wanted:
+        if name not in item.value:
+            there = ", ".join(f"`{key}`" for key in item.value)
+            raise DataError(
+                f"{item.where}: no field `{name}`; there are {there or 'none'}", hint=f"the prompt is `{one.template}`"
+            )

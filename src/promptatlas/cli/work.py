@@ -1,0 +1,139 @@
+"""The work of `promptatlas fit`: everything is looked at before anything is written. Imports torch."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event as Flag
+from types import FrameType
+from typing import Any
+
+import typer
+
+from promptatlas import registry
+from promptatlas.artifact.folder import check_ours, remove, settle
+from promptatlas.artifact.save import FILES, save, size
+from promptatlas.cli import print as show
+from promptatlas.cli import unfinished
+from promptatlas.cli.evaluate import measured
+from promptatlas.cli.options import members, model
+from promptatlas.cli.print import Bar
+from promptatlas.cli.unfinished import Request
+from promptatlas.data.read import read_task
+from promptatlas.data.task import Task
+from promptatlas.errors import NeedsError, PromptAtlasError, SettingError
+from promptatlas.lm.local import LocalLM
+from promptatlas.prompting import Ensemble, Prompt
+from promptatlas.prompting.make import check_fit, prompt
+from promptatlas.train.needs import Method
+from promptatlas.train.run import Cancelled, Run
+
+STOPPED = 130  # exit code of what was interrupted
+
+
+def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, Any]:
+    """Fit as asked, save, and say what was learned."""
+    bar.step("reading")
+    method = _method(request)
+    check_ours(settle(out), FILES)
+    task, start = _data(request)
+    lm = model(request.here(request.lm), request.device, request.dtype, bar)
+    identity = {
+        "data": task.identity(),
+        "language model": lm.identity["weights"],
+        "tokenizer": lm.identity["tokenizer"],
+    }
+    if unfinished.begin(request, identity, out):
+        show.note(f"going on with the fit in {unfinished.run_folder(out)}")
+    bar.step(request.method)
+    began = time.perf_counter()
+    learned = _fit(method, lm, task, start, out, checkpoint, bar)
+    seconds = time.perf_counter() - began
+    bar.step("saving")
+    save(learned, out)
+    remove(unfinished.run_folder(out))
+    figures = [one.history[-1].figures for one in members(learned) if one.history]
+    dev = measured(learned, lm, task, task.dev, bar) if task.dev and task.kind in ("label", "choice") else {}
+    return {
+        "method": request.method,
+        "task": task.name,
+        "lm": request.lm,
+        "out": str(out),
+        "examples": len(task.train),
+        "trained": sum(int(one.get("trained", 0)) for one in figures),
+        "bytes": size(out),
+        "seconds": round(max(seconds, sum(float(one.get("seconds", 0)) for one in figures)), 3),
+        "dev": {task.metric: dev[task.metric].value} if dev else {},
+    }
+
+
+def _method(request: Request) -> Method:
+    settings = registry.settings_from(request.method, request.settings)
+    if registry.has(request.method, "seed"):
+        settings = {"seed": request.seed, **settings}
+    return registry.method(request.method, paper=request.paper, **settings)
+
+
+def _data(request: Request) -> tuple[Task, Prompt]:
+    """The task, few examples drawn, and the prompt the method starts from."""
+    task = read_task(request.here(request.task))
+    template = task.template if request.template is None else request.template
+    words = task.words if request.words is None else request.words
+    if template is None:
+        raise SettingError(
+            f"`{task.name}` has no template of its own", hint='give one: --template "{text} It was {mask}."'
+        )
+    if words is None and task.kind == "label":
+        given = " ".join(f"--words {label}=..." for label in task.labels)
+        raise SettingError(f"`{task.name}` has no label words of its own", hint=f"give each label its words: {given}")
+    start = prompt(template, None if task.kind == "choice" else words)
+    check_fit(start, task)
+    return (task.few(request.shots, request.seed) if request.shots else task), start
+
+
+def _fit(
+    method: Method, lm: LocalLM, task: Task, start: Prompt, out: Path, checkpoint: float, bar: Bar
+) -> Prompt | Ensemble:
+    """The prompt the method learns; a fit that fails before it did anything leaves nothing."""
+    folder = unfinished.run_folder(out)
+    try:
+        with _interruptible() as flag:
+            run = Run(folder=folder, listen=bar.listen, seconds=checkpoint, cancelled=flag.is_set)
+            return method.fit(lm, task, start, run=run)
+    except Cancelled as stop:
+        show.note(f"{stop.message}; it goes on with: promptatlas fit --resume {out}")
+        raise typer.Exit(STOPPED) from stop
+    except NeedsError as error:
+        unfinished.forget(folder)
+        raise NeedsError(error.message, hint=_instead(lm, task, start) or error.hint) from error
+    except PromptAtlasError:
+        unfinished.forget(folder)
+        raise
+
+
+def _instead(lm: LocalLM, task: Task, start: Prompt) -> str:
+    found = registry.fitting(lm, task, start)
+    return f"with `{lm.name}` and this task these would do: {', '.join(f'`{one}`' for one in found)}" if found else ""
+
+
+@contextmanager
+def _interruptible() -> Iterator[Flag]:
+    """The first Ctrl-C asks the fit to keep what it has and stop; the second is as always."""
+    flag = Flag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        flag.set()
+        signal.signal(number, before[signal.Signals(number)])
+        show.note("stopping after this step; press Ctrl-C again to stop at once")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
