@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptatlas.cli import print as show
-from promptatlas.cli.options import Device, Dtype, Folder, Json, OtherLm, TaskName, members, saved
+from promptatlas.cli.options import Device, Folder, Json, OtherLm, SameDtype, TaskName, members, saved
 from promptatlas.cli.print import Bar
 from promptatlas.errors import DataError, SettingError, near
 
@@ -26,7 +26,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     lm: OtherLm = None,
     device: Device = None,
-    dtype: Dtype = "float32",
+    dtype: SameDtype = None,
     as_json: Json = False,
 ) -> None:
     """Measure a saved prompt on a task, with 95 % bootstrap intervals."""

@@ -23,6 +23,10 @@ OtherLm = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; the GPU where there is one.", show_default=False)]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+SameDtype = Annotated[
+    str | None,
+    typer.Option("--dtype", help="float32, bfloat16 or float16; what the prompt was learned in.", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a saved prompt.", show_default=False)]
 TaskName = Annotated[
@@ -42,9 +46,9 @@ def model(name: str, device: str | None, dtype: str, bar: Bar) -> "LocalLM":
 
 
 def saved(
-    folder: Path, lm: str | None, device: str | None, dtype: str, bar: Bar
+    folder: Path, lm: str | None, device: str | None, dtype: str | None, bar: Bar
 ) -> "tuple[Prompt | Ensemble, LocalLM]":
-    """A saved prompt, and the model it was learned on or the one that is named instead.
+    """A saved prompt, and the model it was learned on, in the same dtype, or what is named instead.
 
     Raises:
         SettingError: neither says which model.
@@ -53,10 +57,11 @@ def saved(
     from promptatlas.artifact.load import load
 
     prompt = load(folder)
-    name = lm or (prompt.history[-1].lm.get("name") if prompt.history else None)
+    learned = prompt.history[-1].lm if prompt.history else {}
+    name = lm or learned.get("name")
     if not name:
         raise SettingError(f"`{folder}` doesn't say which language model it is for", hint="say it with --lm")
-    return prompt, model(name, device, dtype, bar)
+    return prompt, model(name, device, dtype or learned.get("dtype", "float32"), bar)
 
 
 def members(prompt: "Prompt | Ensemble") -> "tuple[Prompt, ...]":

@@ -9,7 +9,7 @@ import typer
 
 from promptatlas.cli import print as show
 from promptatlas.cli.feed import STDIN, Item, feed
-from promptatlas.cli.options import Device, Dtype, Folder, OtherLm, members, saved
+from promptatlas.cli.options import Device, Folder, OtherLm, SameDtype, members, saved
 from promptatlas.data.view import Choices
 from promptatlas.errors import DataError, PromptAtlasError, SettingError
 
@@ -29,7 +29,7 @@ def predict(
     ] = STDIN,
     lm: OtherLm = None,
     device: Device = None,
-    dtype: Dtype = "float32",
+    dtype: SameDtype = None,
     chunk: Annotated[int, typer.Option(help="How many are read before the first is answered.")] = CHUNK,
 ) -> None:
     """Answer with a saved prompt: a JSON line of label and probabilities for each text, in order, of any number."""

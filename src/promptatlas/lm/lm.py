@@ -49,6 +49,10 @@ class LM(Protocol):
         """Where it is."""
 
     @property
+    def dtype(self) -> str:
+        """Of its weights: "float32", "bfloat16" or "float16"."""
+
+    @property
     def vectors(self) -> Float[Tensor, "vocab width"]:
         """The input vectors of the vocabulary, detached; don't write to it."""
 

@@ -79,12 +79,14 @@ def _described(folder: str | Path, name: str) -> tuple[Any, Any]:
             f"there is no language model `{name}`: not an embedded one, no folder, and not found on a hub",
             hint=f"{near(name, embedded())}; or {FOLDER}",
         ) from error
+    hint = "is its tokenizer.json there, and whole?"
     try:
-        return config, AutoTokenizer.from_pretrained(folder)
+        backend = AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # tokenizers raises nothing narrower for a broken file
-        raise LoadError(
-            f"the tokenizer of `{name}` can't be read: {error}", hint="is its tokenizer.json there?"
-        ) from error
+        raise LoadError(f"the tokenizer of `{name}` can't be read: {error}", hint=hint) from error
+    if len(backend) <= len(backend.all_special_ids):  # what comes back where there is no file
+        raise LoadError(f"the tokenizer of `{name}` has no words", hint=hint)
+    return config, backend
 
 
 def _weights(folder: str | Path, name: str, config: Any, kind: Kind, dtype: torch.dtype) -> Any:

@@ -70,6 +70,11 @@ class LocalLM:
         return _own_weight(self._head).device
 
     @property
+    def dtype(self) -> str:
+        """Of the weights."""
+        return str(self._head.weight.dtype).removeprefix("torch.")
+
+    @property
     def can(self) -> frozenset[str]:
         """What the model offers; "prefix" and "generate" depend on the family."""
         offers = {"logits", "hidden", "gradient", "weights"}

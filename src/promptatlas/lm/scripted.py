@@ -45,6 +45,7 @@ class ScriptedLM:
         self.identity: Mapping[str, str] = {"weights": name, "tokenizer": " ".join(self.words)}
         self.can = frozenset({"logits", "hidden"})
         self.width, self.hidden, self.device = len(self.words), len(embedding("")), torch.device("cpu")
+        self.dtype = "float32"
         self.head = self.hidden
         self.special = frozenset(self.ids[mark] for mark in MARKS)
         self.mask = None if kind == "causal" else self.ids[MASK]

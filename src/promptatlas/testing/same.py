@@ -22,7 +22,7 @@ def same(found: Tensor, wanted: Tensor, sentence: str, *, tolerance: float = TOL
     """Raise AssertionError with the sentence and the largest difference, where two tensors differ."""
     claim(found.shape == wanted.shape, f"{sentence}: {tuple(found.shape)} against {tuple(wanted.shape)}")
     if not torch.allclose(found, wanted, rtol=tolerance, atol=tolerance):
-        off = float((found - wanted).abs().max())
+        off = float((found - wanted).detach().abs().max())
         raise AssertionError(f"{sentence}: off by {off:.3g}, where {tolerance} is allowed")
 
 

@@ -29,13 +29,15 @@ def names(kind: Kind | None = None) -> tuple[str, ...]:
 
 
 @cache
-def tiny(name: str, *, left: bool = False, seed: int = 0) -> LocalLM:
+def tiny(name: str, *, left: bool = False, seed: int = 0, scale: float = 1.0) -> LocalLM:
     """A random model of the family `name`, 2 layers × 32, the same for the same seed.
 
     Args:
         name: one of `names()`.
         left: pad on the left (causal models).
         seed: of its weights.
+        scale: what its matrices are multiplied by. As they are, a row's words hardly hear each other; at 6 what is read
+            at the slot depends on the text, and parts of the frozen model can learn from it.
 
     Raises:
         SettingError: no such family.
@@ -49,6 +51,7 @@ def tiny(name: str, *, left: bool = False, seed: int = 0) -> LocalLM:
         model = make(len(backend), backend)
         for parameter in model.parameters():  # random biases and norms too, so that nothing is neutral by chance
             parameter.data.add_(torch.randn_like(parameter) * 0.05)
+            parameter.data.mul_(scale if parameter.dim() == 2 else 1.0)
     return wrap(model, backend, name=f"tiny-{name}", kind=kind, left=left)
 
 
