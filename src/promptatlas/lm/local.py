@@ -64,7 +64,7 @@ class LocalLM:
             extra = extra[0]
         install_head(self._head, extra)
 
-    @property
+    @cached_property
     def device(self) -> torch.device:
         """Where the model is."""
         return _own_weight(self._head).device
@@ -74,7 +74,7 @@ class LocalLM:
         """Of the weights."""
         return str(self._head.weight.dtype).removeprefix("torch.")
 
-    @property
+    @cached_property
     def can(self) -> frozenset[str]:
         """What the model offers; "prefix" and "generate" depend on the family."""
         offers = {"logits", "hidden", "gradient", "weights"}
@@ -82,7 +82,7 @@ class LocalLM:
         offers |= {"prefix"} if self.attention.layers else set()
         return frozenset(offers)
 
-    @property
+    @cached_property
     def body(self) -> nn.Module:
         """The model without its head: what hands on the last states (a seq2seq model's encoder is asked on its own)."""
         return cast(nn.Module, self.model.get_decoder() if self.kind == "causal" else self.model.base_model)
@@ -97,12 +97,12 @@ class LocalLM:
         """Attention layers by place, as prefixes need them; found by one tiny pass."""
         return find(self)
 
-    @property
+    @cached_property
     def special(self) -> frozenset[int]:
         """Ids of the tokenizer's own marks."""
         return self.tokenizer.special
 
-    @property
+    @cached_property
     def mask(self) -> int | None:
         """Id of the mask token."""
         return self.tokenizer.mask
@@ -113,12 +113,12 @@ class LocalLM:
         weight = _own_weight(self._embedding)
         return weight if self._scale is None else weight * self._scale
 
-    @property
+    @cached_property
     def outputs(self) -> Float[Tensor, "vocab head"]:
         """The rows of the output projection."""
         return _own_weight(self._head)
 
-    @property
+    @cached_property
     def parameters(self) -> Mapping[str, Tensor]:
         """The model's parameters by name."""
         return self.weights.names

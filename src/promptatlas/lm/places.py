@@ -48,7 +48,7 @@ NAMES: dict[str, list[tuple[str, int, int]]] = {
     "value": [(r"(value|value_proj|v_proj|v|v_lin)", 0, 1), (FUSED, 2, 3)],
     "attention.out": [
         (
-            r"(attention\.output\.dense|attention\.dense|attn\.Wo|attn\.c_proj|out_proj|o_proj|\w*Attention\.o|out_lin)",
+            r"(attention\.output\.dense|attention\.dense|attn\.(Wo|o|c_proj)|out_proj|o_proj|\w*Attention\.o|out_lin)",
             0,
             1,
         )

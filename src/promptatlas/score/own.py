@@ -20,12 +20,12 @@ from promptatlas.text.template import Template
 class Own:
     """Scores the text a row holds in one field, as what the model would write at the slot.
 
-    There is one label, "", whose mass is the text's log-probability; the `Choices` view compares rows. In a masked model the
-    text stands in as many masks as it has tokens, all read in one pass.
+    There is one label, "", whose mass is the text's log-probability; the `Choices` view compares rows. In a masked
+    model the text stands in as many masks as it has tokens, all read in one pass.
 
     Attributes:
         field: where a row has its text.
-        over_tokens: "sum" of the tokens' log-probabilities, or their "mean" (Brown et al. 2020, arXiv:2005.14165, sec. 2.4).
+        over_tokens: "sum" of the tokens' log-probabilities, or their "mean" (Brown et al. 2020, sec. 2.4).
     """
 
     field: str = "choice"
@@ -48,7 +48,12 @@ class Own:
         parts: Mapping[str, Part] | None = None,
         mass: bool = False,
     ) -> tuple[Query, ...]:
-        """The text's tokens in place. Raises DataError for a row without the field, WordError for a text without tokens."""
+        """The text's tokens in place.
+
+        Raises:
+            DataError: a row without the field.
+            WordError: a text without tokens.
+        """
         if self.field not in example.fields:
             raise DataError(
                 f"example `{example.key}` has no field `{self.field}` to score", hint=near(self.field, example.fields)

@@ -17,8 +17,8 @@ from promptatlas.text.template import Template
 
 Pool = Literal["first", "last", "mean", "slot"]
 
-# the state that stands for a whole text: the start mark (Devlin et al. 2019, sec. 3.2), or what has seen all of it
-POOLS: Mapping[Kind, Pool] = {"masked": "first", "causal": "last", "seq2seq": "mean"}
+# the state that stands for a whole text: the mean where all states see it, else the one that has seen it all
+POOLS: Mapping[Kind, Pool] = {"masked": "mean", "causal": "last", "seq2seq": "mean"}
 
 
 class HeadPart(Part, Protocol):

@@ -123,7 +123,10 @@ def _parts_by_row(lm: LM) -> None:
     if "prefix" in lm.can:
         choices += [{**choices[0], "prefix": normal(lm, length, seed=length)} for length in (2, 4)]
     if "weights" in lm.can:
-        choices += [{**choices[1], "lora": _random(lora(lm, rank=2))}, {**choices[0], "all": full(lm)}]
+        choices += [
+            {**choices[1], "lora": _random(lora(lm, rank=2, places=("attention.out",)))},
+            {**choices[0], "all": full(lm)},
+        ]
     jobs = [Job(row, (asked,), parts) for parts in choices for row in rows(lm, template, parts)[:3]]
     with torch.no_grad():
         together = lm.read(jobs)

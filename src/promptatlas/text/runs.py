@@ -1,7 +1,7 @@
 """What a rendered template is: a sequence of runs, still text, not yet tokens.
 
-Runs are what the template language hands to a language model's `encode`. They keep where each stretch came from, so that
-only what may be cut is cut, and so that a reader can be shown which tokens belong to which field.
+Runs are what the template language hands to a language model's `encode`. They keep where each stretch came from, so
+that only what may be cut is cut, and so that a reader can be shown which tokens belong to which field.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TextRun:
-    """A stretch of text. `field` names its origin (None: the template's own words); only a field with `keep` false may be cut."""
+    """A stretch of text of one origin, a field or (None) the template's own words; a field may be cut but for `keep`."""
 
     text: str
     field: str | None = None

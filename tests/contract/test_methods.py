@@ -1,0 +1,98 @@
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import pytest
+
+from promptatlas.data.task import Task
+from promptatlas.errors import NeedsError
+from promptatlas.lm.lm import LM
+from promptatlas.prompting import Prompt
+from promptatlas.registry import method, names
+from promptatlas.testing import check_method, tiny, toy, toy_prompt
+from promptatlas.testing.tiny import names as families
+
+QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a matter of a few passes
+    "autoprompt": {"iterations": 2, "length": 2, "candidates": 3, "batch": 4},
+    "contextual_calibration": {},
+    "fine_tuning": {"steps": 3, "batch": 4},
+    "in_context": {"k": 2},
+    "kate": {"k": 2},
+    "p_tuning_v2": {"length": 2, "steps": 3, "batch": 4},
+    "pattern_tuning": {"steps": 3, "batch": 4},
+    "prompt_tuning": {"length": 3, "steps": 3, "batch": 4},
+}
+ONE_OF_EACH = ("bert", "llama", "t5")
+REFUSED = {
+    ("autoprompt", "t5"),
+    ("autoprompt", "bart"),
+    ("p_tuning_v2", "deberta-v2"),
+}  # kinds and families they can't do
+
+
+def fits(name: str, family: str) -> bool:
+    needs, lm = method(name).needs, tiny(family)
+    return lm.kind in needs.kinds and set(needs.can) <= lm.can
+
+
+def test_every_method_has_quick_settings_here() -> None:
+    assert set(names()) == set(QUICK), "a method that is new needs a line in QUICK"
+
+
+def test_nothing_is_left_out() -> None:
+    refused = {(name, family) for name, family in product(names(), families()) if not fits(name, family)}
+    assert refused == REFUSED
+
+
+@pytest.mark.parametrize(("name", "family"), list(product(names(), ONE_OF_EACH)))
+def test_every_method_keeps_the_contract(name: str, family: str) -> None:
+    check_method(method(name, **QUICK[name]), tiny(family))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "family"), list(product(names(), sorted(set(families()) - set(ONE_OF_EACH)))))
+def test_every_method_keeps_the_contract_on_every_family(name: str, family: str) -> None:
+    check_method(method(name, **QUICK[name]), tiny(family))
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in REFUSED}))
+def test_what_a_method_cannot_do_it_refuses(name: str) -> None:
+    for family in (family for other, family in REFUSED if other == name):
+        with pytest.raises(NeedsError, match=f"`{name}` needs a"):
+            method(name, **QUICK[name]).fit(tiny(family), toy(), toy_prompt())
+
+
+def accuracy(prompt: Prompt, lm: LM, task: Task) -> float:
+    told = prompt.predict(lm, task.test)
+    return sum(answer.value == one.target for answer, one in zip(told, task.test, strict=True)) / len(task.test)
+
+
+LEARNING: Mapping[str, Mapping[str, Any]] = {
+    "fine_tuning": {"steps": 60, "batch": 12, "lr": 3e-3, "head_lr": 3e-3},
+    "pattern_tuning": {"steps": 60, "batch": 12, "lr": 3e-3},
+    "prompt_tuning": {"length": 8, "steps": 60, "batch": 12, "lr": 0.1, "flat": None},
+    "p_tuning_v2": {"length": 6, "steps": 60, "batch": 12, "lr": 0.05, "flat": None},
+}
+ALL_WEIGHTS = [(name, family) for name in ("fine_tuning", "pattern_tuning") for family in ONE_OF_EACH]
+FROZEN = [("prompt_tuning", "t5"), ("p_tuning_v2", "t5")]  # T5's weights are large from the start
+
+
+@pytest.mark.parametrize(("name", "family"), ALL_WEIGHTS + FROZEN)
+def test_what_is_trained_learns_the_toy_task(name: str, family: str) -> None:
+    task, lm = toy(train=64, seed=1), tiny(family)
+    fitted = method(name, **LEARNING[name]).fit(lm, task, toy_prompt())
+    assert accuracy(toy_prompt(), lm, task) < 0.75
+    assert accuracy(fitted, lm, task) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "family", "scale"),
+    [("prompt_tuning", "bert", 6.0), ("prompt_tuning", "llama", 6.0), ("p_tuning_v2", "llama", 3.0)],
+)
+def test_parts_of_a_frozen_model_learn_what_it_hears(name: str, family: str, scale: float) -> None:
+    task, lm = toy(train=400, seed=1), tiny(family, scale=scale)
+    settings = {**LEARNING[name], "steps": 250}
+    fitted = method(name, **settings).fit(lm, task, toy_prompt())
+    assert accuracy(toy_prompt(), lm, task) < 0.75
+    assert accuracy(fitted, lm, task) >= 0.9
