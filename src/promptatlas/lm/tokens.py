@@ -59,8 +59,9 @@ class Tokenizer:
 
     @cached_property
     def special(self) -> frozenset[int]:
-        """Ids of the tokenizer's own marks."""
-        return frozenset(self.backend.all_special_ids)
+        """Ids of the tokenizer's own marks, those without a role (sentinels, reserved ones) too."""
+        added = self.backend.added_tokens_decoder.items()
+        return frozenset(self.backend.all_special_ids) | {i for i, token in added if token.special}
 
     @cached_property
     def marks(self) -> frozenset[int]:

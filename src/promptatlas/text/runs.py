@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TextRun:
-    """A stretch of text of one origin, a field or (None) the template's own words; a field may be cut but for `keep`."""
+    """A stretch of text of one origin: a field, or (None) the template's own words. A field is cut but for `keep`."""
 
     text: str
     field: str | None = None

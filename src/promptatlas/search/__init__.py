@@ -1,0 +1,1 @@
+"""Search: candidates for a prompt's tokens and words, and how well they do."""
