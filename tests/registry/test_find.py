@@ -132,7 +132,7 @@ def test_a_value_of_another_type() -> None:
 
 def test_the_papers_settings() -> None:
     ours, theirs = registry.method("prompt_tuning"), registry.method("prompt_tuning", paper=True, seed=3)
-    assert ours.length == 20
+    assert ours.length == 10
     assert (theirs.length, theirs.steps, theirs.lr, theirs.seed) == (100, 30_000, 0.3, 3)
     assert registry.method("prompt_tuning", paper=True, length=5).length == 5
 
