@@ -116,9 +116,7 @@ def label_words(lm: LM, prompt: Prompt, examples: Sequence[Example], k: int) -> 
     return named(lm, prompt, odds(lm.outputs.float().cpu() @ weight.T), k)
 
 
-def probe(
-    states: Float[Tensor, "rows head"], right: Int[Tensor, " rows"], labels: int
-) -> Float[Tensor, "labels head"]:
+def probe(states: Float[Tensor, "rows head"], right: Int[Tensor, " rows"], labels: int) -> Float[Tensor, "labels head"]:
     """The weights of a linear classifier of states, at its optimum; it has a bias, too, that nobody needs."""
     weight, bias = torch.zeros(labels, states.shape[1]), torch.zeros(labels)
     trained = [weight.requires_grad_(), bias.requires_grad_()]
