@@ -108,7 +108,7 @@ def test_markdown():
         "| fancy <b>\\| | **80.0** | **80.0** | 5.1 k |\n\n"
         "Both are small.\n\n"
         "> a hat & a <coat>\n\n"
-        "warm 0.75, cold 0.25 (right: warm; plain). At the slot: cosy 0.50.\n"
+        "warm 0.75, cold 0.25 (right: warm; plain). At the slot, before training: cosy 0.50.\n"
     )
 
 
@@ -135,7 +135,7 @@ def test_on_a_terminal_it_is_a_table_and_the_samples():
     assert re.search(r"plain +60.0 ± 14.1 +75.0 ± 7.1 +0", text)
     assert re.search(r"fancy <b>\| +80.0 +80.0 +5.1 k", text)
     assert "warm 0.75, cold 0.25  (right: warm; plain)" in text
-    assert "at the slot: cosy 0.50" in text
+    assert "at the slot, before training: cosy 0.50" in text
 
 
 def test_the_page_is_whole_and_fetches_nothing():

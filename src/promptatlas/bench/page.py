@@ -122,7 +122,7 @@ def _x(share: float) -> float:
 
 def _answer(text: str, target: str, by: str, labels: Mapping[str, float], words: Mapping[str, float]) -> str:
     lines = [f"{_shares(labels)} — right: {escape(target)}" + (f" ({escape(by)})" if by else "")]
-    lines += [f"at the slot: {_shares(words)}"] if words else []
+    lines += [f"at the slot, before training: {_shares(words)}"] if words else []
     return f"<blockquote><b>{escape(text)}</b>{''.join(f'<small>{line}</small>' for line in lines)}</blockquote>"
 
 

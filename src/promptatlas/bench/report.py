@@ -89,7 +89,7 @@ class Sample:
         text: what was asked about.
         target: what is right.
         probabilities: of each label.
-        words: the likeliest words at the slot.
+        words: the likeliest words at the slot, before training.
         by: which method answered.
     """
 
@@ -160,7 +160,7 @@ class Report:
         for one in self.samples:
             labels, words = one.lines()
             parts += [Text(f"\n{one.text}", style="bold"), Text(f"  {labels}  (right: {one.target}; {one.by})")]
-            parts += [Text(f"  at the slot: {words}")] if words else []
+            parts += [Text(f"  at the slot, before training: {words}")] if words else []
         return Group(*parts)
 
     def to_markdown(self) -> str:
@@ -175,7 +175,8 @@ class Report:
         lines += ["", self.note] if self.note else []
         for one in self.samples:
             labels, words = one.lines()
-            lines += ["", f"> {one.text}", "", f"{labels} (right: {one.target}; {one.by}). At the slot: {words}."]
+            slot = f"At the slot, before training: {words}."
+            lines += ["", f"> {one.text}", "", f"{labels} (right: {one.target}; {one.by}). {slot}"]
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> dict[str, Any]:

@@ -137,8 +137,9 @@ def _measured(contender: "Contender", lm: "LM", task: "Task", seed: int) -> "tup
 def _samples(lm: "LM", task: "Task", prompt: "Prompt | Ensemble") -> "list[Sample]":
     """The first test example of some labels, with what the prompt answers and what the model would say."""
     from promptatlas.bench import Sample
-    from promptatlas.prompting import Prompt
+    from promptatlas.prompting.make import prompt as made
 
+    start = made(task.template or "", task.words)  # tuned words compare labels alone; the model's own can be read
     chosen = [next(one for one in task.test if one.target == label) for label in SAMPLES[task.name]]
     answers = prompt.predict(lm, chosen)
     return [
@@ -146,7 +147,7 @@ def _samples(lm: "LM", task: "Task", prompt: "Prompt | Ensemble") -> "list[Sampl
             text=str(one.fields["text"]),
             target=str(one.target),
             probabilities=dict(answer.probabilities),
-            words=_words(lm, prompt, one) if isinstance(prompt, Prompt) else {},
+            words=_words(lm, start, one),
             by=SAMPLED,
         )
         for one, answer in zip(chosen, answers, strict=True)
