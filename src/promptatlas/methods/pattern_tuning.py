@@ -44,7 +44,7 @@ class PatternTuning:
 
     steps: int = 60
     batch: int = 8
-    lr: float = 5e-4
+    lr: float = 3e-4
     weight_decay: float = 0.01
     warmup: float = 0.0
     seed: int = 0
