@@ -58,6 +58,21 @@ def test_what_is_not_there(name: str) -> None:
     assert "`pocket-masked`" in str(caught.value.hint)
 
 
+def test_a_hub_that_does_not_answer_is_not_asked_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("promptatlas.lm.load.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("promptatlas.lm.load.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("promptatlas.lm.load.getproxies", dict)
+    asked = []
+    monkeypatch.setattr("promptatlas.lm.load.create_connection", lambda *given, **_: asked.append(given) or _refuse())
+    with pytest.raises(LoadError, match="there is no language model `nowhere`"):
+        load("nowhere")
+    assert asked == [(("127.0.0.1", 9),)]
+
+
+def _refuse() -> None:
+    raise ConnectionRefusedError
+
+
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(LoadError, match="holds no model that can be read"):

@@ -5,9 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from socket import create_connection
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
+from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -70,15 +74,7 @@ def load(name: str | Path, device: str | None = None, dtype: str = "float32", *,
 
 def _described(folder: str | Path, name: str) -> tuple[Any, Any]:
     """Configuration and tokenizer."""
-    try:
-        config = AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        if Path(folder).is_dir():
-            raise LoadError(f"the folder `{name}` holds no model that can be read: {error}", hint=FOLDER) from error
-        raise LoadError(
-            f"there is no language model `{name}`: not an embedded one, no folder, and not found on a hub",
-            hint=f"{near(name, embedded())}; or {FOLDER}",
-        ) from error
+    config = _config(folder, name)
     hint = "is its tokenizer.json there, and whole?"
     try:
         backend = AutoTokenizer.from_pretrained(folder)
@@ -87,6 +83,38 @@ def _described(folder: str | Path, name: str) -> tuple[Any, Any]:
     if len(backend) <= len(backend.all_special_ids):  # what comes back where there is no file
         raise LoadError(f"the tokenizer of `{name}` has no words", hint=hint)
     return config, backend
+
+
+def _config(folder: str | Path, name: str) -> Any:
+    """The configuration: of a folder, of what was fetched before, or of a hub that answers."""
+    try:
+        try:
+            return AutoConfig.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, KeyError):
+            if Path(folder).is_dir() or not _hub_answers():
+                raise
+            return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        if Path(folder).is_dir():
+            raise LoadError(f"the folder `{name}` holds no model that can be read: {error}", hint=FOLDER) from error
+        raise LoadError(
+            f"there is no language model `{name}`: not an embedded one, no folder, and not found on a hub",
+            hint=f"{near(name, embedded())}; or {FOLDER}",
+        ) from error
+
+
+def _hub_answers() -> bool:
+    """Whether the hub can be reached at all; a request for a file would be tried again for half a minute."""
+    if HF_HUB_OFFLINE:
+        return False
+    if getproxies():
+        return True
+    hub = urlsplit(ENDPOINT)
+    try:
+        with create_connection((str(hub.hostname), hub.port or (80 if hub.scheme == "http" else 443)), timeout=3):
+            return True
+    except OSError:
+        return False
 
 
 def _weights(folder: str | Path, name: str, config: Any, kind: Kind, dtype: torch.dtype) -> Any:
