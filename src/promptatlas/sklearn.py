@@ -131,7 +131,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         prompt, names = self._start(items[0], classes), _names(classes)
         known = tuple(items[0]) if isinstance(items[0], Mapping) else (prompt.template.only_field(),)
         examples = tuple(
-            replace(prompt.example(item), target=names[code], key=str(at))
+            replace(prompt.examples(item)[0], target=names[code], key=str(at))
             for at, (item, code) in enumerate(zip(items, codes.tolist(), strict=True))
         )
         task = Task(name="X", kind="label", fields=known, labels=tuple(names), train=examples)
@@ -146,7 +146,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         check_is_fitted(self)
         if "lm_" not in vars(self):  # back from a pickle
             self.lm_ = self._load()
-        examples = [self.prompt_.example(item) for item in _items(X)]
+        examples = self.prompt_.examples(_items(X))
         answers = self.prompt_.predict(self.lm_, examples)
         names = _names(self.classes_)
         found = numpy.array([[one.probabilities[name] for name in names] for one in answers], dtype=numpy.float64)

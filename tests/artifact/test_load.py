@@ -172,3 +172,13 @@ def test_an_ensembles_parts_are_told_apart(tmp_path: Path) -> None:
     assert [one.parts["soft"].tensors()["weight"].shape[0] for one in again.prompts] == [3, 1]
     assert again.weights == (0.25, 0.75)
     assert again.vote
+
+
+def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
+    save(next(one for one in prompts.every().values() if isinstance(one, Prompt) and one.trainable()), tmp_path / "p")
+    parts = tmp_path / "p" / "parts.safetensors"
+    whole = bytearray(parts.read_bytes())
+    whole[-3] ^= 0x40
+    parts.write_bytes(bytes(whole))
+    with pytest.raises(ArtifactError, match="is not as it was written: its bytes have changed"):
+        load(tmp_path / "p")

@@ -97,6 +97,25 @@ def test_permuting_the_labels_permutes_the_scores() -> None:
     torch.testing.assert_close(one, other.flip(1))
 
 
+def test_a_label_s_words_are_summed_before_they_are_calibrated() -> None:
+    lm, words = tiny(LM), Words.of({"pets": ["good", "great"], "weather": "bad"})
+    prompt = ContextualCalibration().fit(lm, TASK, replace(toy_prompt(), words=words))
+    both = replace(toy_prompt(), words=Words.of({"a": "good", "b": "great"})).mass(lm, TASK.test).exp().sum(-1)
+    torch.testing.assert_close(replace(prompt, calibration=()).mass(lm, TASK.test)[:, 0].exp(), both)
+
+
+def test_demonstrations_are_joined_as_the_prompt_says() -> None:
+    prompt = InContext(k=2).fit(tiny(LM), TASK, replace(toy_prompt(), between=Template.parse(" # ")))
+    assert text_of(prompt, Example({"text": "that movie"})).count(" # ") == 2
+
+
+def test_scores_that_only_rank_say_so() -> None:
+    lm = tiny(LM)
+    identity = ContextualCalibration(mode="identity").fit(lm, TASK, toy_prompt())
+    assert "only rank" in identity.predict(lm, ["cat"])[0].why
+    assert ContextualCalibration().fit(lm, TASK, toy_prompt()).predict(lm, ["cat"])[0].why == ""
+
+
 def test_calibration_refuses_demonstrations_that_depend_on_the_input() -> None:
     lm = tiny(LM)
     kate = KATE(k=2).fit(lm, TASK, toy_prompt())
@@ -104,7 +123,7 @@ def test_calibration_refuses_demonstrations_that_depend_on_the_input() -> None:
         ContextualCalibration().fit(lm, TASK, kate)
     assert str(caught.value) == (
         "`contextual_calibration` needs the same demonstrations for all inputs, and this prompt's depend on it\n\n"
-        "hint: calibrate under each input's own with each=True (three more rows each), or use fixed ones"
+        "hint: calibrate under each input's own with each=True (a row a blank more each), or use fixed ones"
     )
     each = ContextualCalibration(blanks=("N/A",), each=True).fit(lm, TASK, kate)
     query = TASK.test[0]

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from promptatlas.data.example import Example
-from promptatlas.errors import CannotAttach, NeedsError, SettingError
+from promptatlas.errors import ArtifactError, CannotAttach, NeedsError, SettingError
 from promptatlas.lm.lm import LM
+from promptatlas.methods.contextual_calibration import ContextualCalibration
 from promptatlas.methods.fine_tuning import FineTuning
+from promptatlas.methods.in_context import InContext
 from promptatlas.methods.p_tuning_v2 import PTuningV2
 from promptatlas.methods.pattern_tuning import PatternTuning
 from promptatlas.methods.prompt_tuning import PromptTuning
@@ -143,7 +145,46 @@ def test_no_vectors_and_no_prefix_are_the_prompt_itself() -> None:
     torch.testing.assert_close(toy_prompt().plus(prefix=normal(lm, 0, seed=0)).score(lm, TASK.test), plain)
 
 
+def test_trains_its_own_part_and_leaves_another_method_s() -> None:
+    lm = tiny("bert")
+    soft = PromptTuning(length=2, steps=2).fit(lm, TASK, toy_prompt())
+    for method in (PatternTuning(steps=2), PTuningV2(length=2, steps=2, answer="words")):
+        chained = method.fit(lm, TASK, soft)
+        assert torch.equal(chained.parts["soft"].tensors()["weight"], soft.parts["soft"].tensors()["weight"])
+        assert [step.method for step in chained.history] == ["prompt_tuning", method.name]
+
+
+def test_every_training_method_drops_a_calibration() -> None:
+    lm = tiny("bert")
+    calibrated = ContextualCalibration().fit(lm, TASK, toy_prompt())
+    assert all(method.fit(lm, TASK, calibrated).calibration == () for method in QUICK)
+
+
+def test_fine_tuning_starts_afresh_whatever_was_there() -> None:
+    shown = InContext(k=2).fit(tiny("gpt2"), TASK, toy_prompt())
+    soft = PromptTuning(length=2, steps=2).fit(tiny("gpt2"), TASK, shown)
+    assert FineTuning(steps=1).fit(tiny("bert"), TASK, soft) == FineTuning(steps=1).fit(
+        tiny("bert"), TASK, toy_prompt()
+    )
+
+
+def test_a_prompt_learned_on_one_model_is_not_carried_to_another_by_any_method() -> None:
+    soft = PromptTuning(length=2, steps=2).fit(tiny("gpt2"), TASK, toy_prompt())
+    for method in (InContext(k=2), PatternTuning(steps=1), ContextualCalibration()):
+        with pytest.raises(ArtifactError, match="learned on `tiny-gpt2`"):
+            method.fit(tiny("bert"), TASK, soft)
+
+
+def test_labels_start_as_they_are_read_at_the_slot() -> None:
+    lm = tiny("roberta")
+    start = PromptTuning(length=2, steps=1, lr=1e-9).fit(lm, TASK, toy_prompt()).parts["soft"].tensors()["weight"]
+    read = [lm.word(word, toy_prompt().template.before()) for word in ("good", "bad")]
+    torch.testing.assert_close(start, torch.stack([lm.vectors[list(ids)].mean(0) for ids in read]), atol=1e-6, rtol=0)
+
+
 def test_says_what_is_wrong_before_any_work() -> None:
+    with pytest.raises(SettingError, match='`text` goes with start="text"'):
+        PromptTuning(text="hello").fit(tiny("bert"), TASK, toy_prompt())
     lm = tiny("bert")
     with pytest.raises(SettingError, match="160 vectors leave no room for text in a window of 160"):
         PromptTuning(length=160).fit(lm, TASK, toy_prompt())

@@ -43,9 +43,11 @@ def test_a_labels_vector_is_the_mean_of_its_pieces() -> None:
 
 def test_labels_beyond_the_length_are_left_out_and_those_without_pieces() -> None:
     lm = Words()
-    assert rows(of_labels(lm, ["foo", "bar"], 1)) == [[1.5, 1.0]]
-    assert rows(of_labels(lm, ["", "bar"], 1)) == [[0.0, 1.0]]
-    assert of_labels(lm, ["foo"], 0).length == 0
+    with pytest.warns(UserWarning, match="1 vectors can't start from 2 labels: the last are left out"):
+        assert rows(of_labels(lm, ["foo", "bar"], 1)) == [[1.5, 1.0]]
+    assert rows(of_labels(lm, ["", "bar"], 2))[0] == [0.0, 1.0]
+    with pytest.warns(UserWarning, match="0 vectors"):
+        assert of_labels(lm, ["foo"], 0).length == 0
 
 
 def test_a_texts_pieces_are_a_vector_each() -> None:

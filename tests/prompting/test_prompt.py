@@ -11,7 +11,8 @@ from promptatlas.data.read import read_rows
 from promptatlas.data.task import Task
 from promptatlas.data.view import Choices
 from promptatlas.demos.pick import Fixed
-from promptatlas.errors import ArtifactError, DataError, TemplateError
+from promptatlas.errors import ArtifactError, DataError, SettingError, TemplateError
+from promptatlas.methods.fine_tuning import FineTuning
 from promptatlas.methods.prompt_tuning import PromptTuning
 from promptatlas.parts.vectors import Vectors
 from promptatlas.prompting import Ensemble, Prompt
@@ -176,6 +177,25 @@ def test_yes_or_no_of_each_choice() -> None:
     assert math.isclose(answer.probabilities["fell"], float(odds[0]), abs_tol=1e-5)
 
 
+def test_an_ensemble_answers_examples_with_different_numbers_of_choices() -> None:
+    lm = tiny("gpt2")
+    prompt = Prompt(template=Template.parse("{text} so {mask}"), words=Own(), view=Choices())
+    two = replace(prompt, template=Template.parse("{text} and {mask}"))
+    examples = [
+        Example({"text": "rain", "choices": ("great", "bad")}),
+        Example({"text": "a dog", "choices": ("ran", "fell", "sat")}),
+    ]
+    answers = Ensemble(prompts=(prompt, two)).predict(lm, examples)
+    assert [len(one.probabilities) for one in answers] == [2, 3]
+
+
+def test_a_head_has_no_mass_to_abstain_by() -> None:
+    lm = tiny("bert")
+    tuned = FineTuning(steps=1).fit(lm, _task(), PROMPT)
+    with pytest.raises(SettingError, match="only label words have a mass"):
+        tuned.predict(lm, ["A good movie"], abstain=0.5)
+
+
 def test_an_ensemble_averages_or_votes() -> None:
     lm = tiny("bert")
     prompts = tuple(
@@ -187,3 +207,12 @@ def test_an_ensemble_averages_or_votes() -> None:
     votes = Ensemble(prompts=prompts, vote=True).predict(lm, EXAMPLES)
     most = own.argmax(-1).mode(0).values
     assert [one.value for one in votes] == [PROMPT.labels[int(i)] for i in most]
+
+
+def test_one_text_is_a_list_of_one_and_what_is_no_text_is_refused() -> None:
+    lm = tiny("bert")
+    assert PROMPT.predict(lm, "A good movie") == PROMPT.predict(lm, ["A good movie"])
+    torch.testing.assert_close(PROMPT.score(lm, ["A good movie"]), PROMPT.score(lm, EXAMPLES[:1]))
+    assert PROMPT.mass(lm, {"text": "A good movie"}).shape == (1, 2)
+    with pytest.raises(DataError, match="`nan` is no example"):
+        PROMPT._example(float("nan"))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,9 @@ def _tensors(folder: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
         raise ArtifactError(
             f"`{folder}` has no `{TENSORS}`, and its prompt has learned parts", hint="copy the whole folder"
         )
+    whole = path.read_bytes()
     try:
-        tensors = from_bytes(path.read_bytes())
+        tensors = from_bytes(whole)
     except SafetensorError as error:
         raise ArtifactError(f"`{path}` is not whole: {error}", hint="copy or save the prompt again") from error
     for name, what in told.items():
@@ -90,6 +92,8 @@ def _tensors(folder: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
             raise ArtifactError(
                 f"`{name}` in `{path}` has the shape {found}, not {what['shape']}", hint="copy the whole folder"
             )
+    if "digest" in record and sha256(whole).hexdigest() != record["digest"]:
+        raise ArtifactError(f"`{path}` is not as it was written: its bytes have changed", hint="copy the folder again")
     return {name: tensors[name] for name in told}
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,8 @@ def save(prompt: Prompt | Ensemble, folder: str | Path) -> Path:
     """
     record, tensors = pack(prompt)
     record["tensors"] = {name: {"dtype": _dtype(one), "shape": list(one.shape)} for name, one in tensors.items()}
+    parts = to_bytes(tensors) if tensors else b""
+    record["digest"] = sha256(parts).hexdigest()
     try:
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -51,7 +54,7 @@ def save(prompt: Prompt | Ensemble, folder: str | Path) -> Path:
         ) from error
     files = {PROMPT: f"{text}\n".encode()}
     if tensors:
-        files[TENSORS] = to_bytes(tensors)
+        files[TENSORS] = parts
     put(Path(folder), files, ours=FILES)
     return Path(folder)
 

@@ -46,6 +46,8 @@ def evaluate(
         began = time.perf_counter()
         measures = measured(prompt, model, found, examples, bar)
         seconds = time.perf_counter() - began
+        if split == "test" and {one.key for one in found.train} & {one.key for one in examples}:
+            show.note(f"`{found.name}` is one file: its test examples may be what the prompt was learned from")
     if as_json:
         metrics = {name: one.value for name, one in measures.items()}
         intervals = {name: [one.low, one.high] for name, one in measures.items()}

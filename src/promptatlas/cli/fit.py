@@ -106,5 +106,5 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, show.Cell]]:
         ("bytes stored", report["bytes"]),
         ("seconds", f"{report['seconds']:.1f}"),
     ]
-    rows += [(f"dev {name}", value) for name, value in report["dev"].items()]
+    rows += [(f"dev {name}", f"{value:.4f} of {report['dev_examples']}") for name, value in report["dev"].items()]
     return [*rows, ("saved in", report["out"])]

@@ -61,7 +61,10 @@ def saved(
     name = lm or learned.get("name")
     if not name:
         raise SettingError(f"`{folder}` doesn't say which language model it is for", hint="say it with --lm")
-    return prompt, model(name, device, dtype or learned.get("dtype", "float32"), bar)
+    loaded = model(name, device, dtype or learned.get("dtype", "float32"), bar)
+    for one in members(prompt):
+        one.check(loaded)
+    return prompt, loaded
 
 
 def members(prompt: "Prompt | Ensemble") -> "tuple[Prompt, ...]":

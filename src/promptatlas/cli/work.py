@@ -52,6 +52,8 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
     learned = _fit(method, lm, task, start, out, checkpoint, bar)
     seconds = time.perf_counter() - began
     bar.step("saving")
+    if out.exists():
+        show.note(f"the prompt that was in {out} is replaced")
     save(learned, out)
     remove(unfinished.run_folder(out))
     figures = [one.history[-1].figures for one in members(learned) if one.history]
@@ -66,6 +68,7 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
         "bytes": size(out),
         "seconds": round(max(seconds, sum(float(one.get("seconds", 0)) for one in figures)), 3),
         "dev": {task.metric: dev[task.metric].value} if dev else {},
+        "dev_examples": len(task.dev) if dev else 0,
     }
 
 
@@ -88,6 +91,10 @@ def _data(request: Request) -> tuple[Task, Prompt]:
     if words is None and task.kind == "label":
         given = " ".join(f"--words {label}=..." for label in task.labels)
         raise SettingError(f"`{task.name}` has no label words of its own", hint=f"give each label its words: {given}")
+    if request.words is not None and task.kind == "choice":
+        raise SettingError(
+            f"`{task.name}` brings its own choices, and label words were given", hint="leave --words out"
+        )
     start = prompt(template, None if task.kind == "choice" else words)
     check_fit(start, task)
     return (task.few(request.shots, request.seed) if request.shots else task), start

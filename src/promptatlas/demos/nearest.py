@@ -32,7 +32,7 @@ class Neighbours(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Nearest:
-    """The k examples nearest to each query (Liu et al. 2022, arXiv:2101.06804). Ties go to the one earlier in the pool.
+    """The k examples nearest to each query (Liu et al. 2021, arXiv:2101.06804). Ties go to the one earlier in the pool.
 
     Attributes:
         pool: what is chosen from.

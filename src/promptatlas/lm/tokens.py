@@ -103,6 +103,7 @@ class Tokenizer:
         out = self.backend(
             [anchor + one.text for anchor, one in zip(anchors, distinct, strict=True)],
             add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True,
+            verbose=False,
         )  # fmt: skip
         found = {
             one: _without_anchor(one.text, ids, offsets, len(anchor))

@@ -6,9 +6,9 @@ Generated Prompts", arXiv:2010.15980.
 Learns: the tokens of the part `trigger`, at `{@trigger}` or else before the slot; with `labels`, label words too.
 Needs: labelled examples, a template with one slot, gradients; a masked model, or a causal one (its slot comes last).
 Relations: `prompt_tuning` trains vectors for such a place, which are no tokens; tokens can be said, and sent elsewhere.
-Differs: a label is made likely among the labels, not among the vocabulary, and swaps go by that, not by accuracy, which
-suits few examples. A causal model's search starts from "the" (Wallace et al. 2019, arXiv:1908.07125). Of triggers as
-accurate on the dev examples the likelier is kept; without dev examples the training examples stand in.
+Differs: swaps go by the right label's share among the labels, not by accuracy, which suits few examples; where two
+draws take more than there are, swaps are tried on examples the gradient saw. A causal search starts from "the" (Wallace
+et al. 2019, arXiv:1908.07125). Without dev examples the training examples choose the trigger that is kept.
 
 Example:
     >>> import promptatlas
@@ -40,17 +40,17 @@ class AutoPrompt:
     """Settings of AutoPrompt.
 
     Attributes:
-        length: tokens of the trigger; 3 to 6 were tried (sec. 3.2).
+        length: tokens of the trigger; 3 to 6 were tried.
         start: a text of as many tokens to start from; "" is mask tokens.
         candidates: tokens tried at each step; 10 and 100 were tried.
         iterations: the most steps, a place and its swaps each.
         batch: examples a draw.
-        draws: batches whose gradient is averaged, and as many others that candidates are tried on.
+        draws: batches whose gradient is averaged, and as many that candidates are tried on.
         metric: what a swap must raise: "accuracy", or the "likelihood" of the right label, which has no ties.
         among: what a label's probability is a share of: "labels", or "vocabulary" (sec. 2.1).
         labels: label words to find a label, 0: the prompt's own words; 1 to 5 were tried.
-        spare_labels: whether no label word may be in the trigger (facts, sec. 5.1).
-        spare_capitals: whether no token with a capital may be, which keeps names out (facts, sec. 5.1).
+        spare_labels: whether no label word may be in the trigger (fact retrieval).
+        spare_capitals: whether no token with a capital may be, which keeps names out (fact retrieval).
         patience: stops after this many steps without a better trigger; None never.
         seed: of the places and the draws.
     """
@@ -70,10 +70,10 @@ class AutoPrompt:
     seed: int = 0
 
     name: ClassVar[str] = "autoprompt"
-    needs: ClassVar[Needs] = Needs(kinds=("masked", "causal"), can=("gradient",), splits=("train",), instead=("kate",))
-    published: ClassVar[Mapping[str, object]] = {  # the released command for sentiment; label words: sec. 3.2
+    needs: ClassVar[Needs] = Needs(kinds=("masked", "causal"), can=("gradient",), splits=("train",))
+    published: ClassVar[Mapping[str, object]] = {  # the released command for sentiment
         "length": 3, "candidates": 100, "iterations": 180, "batch": 24, "draws": 30, "metric": "accuracy",
-        "among": "vocabulary", "labels": 3, "patience": None,
+        "among": "vocabulary", "patience": None,
     }  # fmt: skip
 
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:

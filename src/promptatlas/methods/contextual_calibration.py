@@ -7,7 +7,9 @@ Learns: the bias of the whole prompt (template, demonstrations, label words, mod
 Needs: nothing but the model; any kind.
 Relations: comes after `in_context`, or after any method that leaves the model frozen; dividing by a domain's premise
 instead of an empty one is PMI (`score.calibrate.PMI`).
-Differs: also for masked and seq2seq models, by the same formula; what comes out is brought to sum to one.
+Differs: also for masked and seq2seq models, by the same formula; what comes out is brought to sum to one. A label of
+several words is their summed probability from here on, as in the paper. One prior holds for all inputs, also for a long
+one that pushes demonstrations out of the window.
 
 Example:
     >>> import promptatlas
@@ -27,6 +29,7 @@ from promptatlas.errors import NeedsError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.score.calibrate import Divide
+from promptatlas.score.words import Words
 from promptatlas.train.needs import Needs
 from promptatlas.train.run import Run
 
@@ -38,11 +41,13 @@ class ContextualCalibration:
     Attributes:
         blanks: the content-free inputs, whose label masses are averaged before they are normalised (sec. 5).
         mode: "diag" divides (classification), "identity" subtracts (huge answer sets).
+        reduce: "mean" over the blanks, or "min", which the official code takes for open answers.
         each: calibrate anew under each input's own demonstrations, where these depend on the input.
     """
 
     blanks: tuple[str, ...] = ("N/A", "", "[MASK]")
     mode: Literal["diag", "identity"] = "diag"
+    reduce: Literal["mean", "min"] = "mean"
     each: bool = False
 
     name: ClassVar[str] = "contextual_calibration"
@@ -53,12 +58,14 @@ class ContextualCalibration:
         """Read the label masses of content-free inputs under the prompt as it is; a calibration it had is replaced."""
         self.needs.check(self.name, lm, task, prompt)
         prompt = replace(prompt, calibration=())
-        divide = Divide(labels=prompt.labels, blanks=self.blanks, mode=self.mode)
+        if isinstance(prompt.words, Words):
+            prompt = replace(prompt, words=replace(prompt.words, over_words="sum_prob"))
+        divide = Divide(labels=prompt.labels, blanks=self.blanks, mode=self.mode, reduce=self.reduce)
         if not prompt.demos.fixed:
             if not self.each:
                 raise NeedsError(
                     f"`{self.name}` needs the same demonstrations for all inputs, and this prompt's depend on it",
-                    hint="calibrate under each input's own with each=True (three more rows each), or use fixed ones",
+                    hint="calibrate under each input's own with each=True (a row a blank more each), or use fixed ones",
                 )
             return replace(prompt, calibration=(divide,)).noted(lm, self, task.identity())
         nulls = [

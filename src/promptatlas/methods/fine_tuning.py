@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from promptatlas.data.task import Task
+from promptatlas.data.view import One
+from promptatlas.demos.pick import NoDemos
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
 from promptatlas.parts.head import head
@@ -61,7 +63,10 @@ class FineTuning:
 
     name: ClassVar[str] = "fine_tuning"
     needs: ClassVar[Needs] = Needs(
-        can=("gradient", "hidden", "weights"), splits=("train",), slot=False, instead=("in_context",)
+        can=("gradient", "hidden", "weights"),
+        splits=("train",),
+        slot=False,
+        instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )
     published: ClassVar[Mapping[str, object]] = {
         "pool": "first",
@@ -73,6 +78,9 @@ class FineTuning:
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
         """Train a fresh head and the model's weights on the plain fields, separated by the tokenizer's own mark."""
         run = run or Run()
+        prompt = replace(
+            prompt, parts={}, demos=NoDemos(), calibration=(), view=One(), history=()
+        )  # all is learned anew
         self.needs.check(self.name, lm, task, prompt)
         plain = Template.parse("{sep}".join(f"{{{field}}}" for field in prompt.template.fields))
         words = Classifier(labels=task.labels, pool=self.pool or POOLS[lm.kind])

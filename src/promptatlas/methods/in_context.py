@@ -23,6 +23,7 @@ from promptatlas.demos.pick import Random
 from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
+from promptatlas.text.pieces import TextPiece
 from promptatlas.text.template import Template
 from promptatlas.train.needs import Needs
 from promptatlas.train.run import Run
@@ -36,18 +37,20 @@ class InContext:
         k: demonstrations; the oldest are left out where the window is short.
         balanced: as many of each label as can be.
         each: drawn anew for every input.
-        between: text between two demonstrations: "\n\n" or "\n" in the paper, by task (app. G).
+        between: text between two demonstrations ("\n\n" or "\n" in the paper, by task); None: the prompt's own.
         seed: of the draw.
     """
 
     k: int = 4
     balanced: bool = True
     each: bool = False
-    between: str = "\n\n"
+    between: str | None = None
     seed: int = 0
 
     name: ClassVar[str] = "in_context"
-    needs: ClassVar[Needs] = Needs(splits=("train",), tasks=("label", "choice"), instead=("contextual_calibration",))
+    needs: ClassVar[Needs] = Needs(
+        splits=("train",), tasks=("label", "choice"), instead={"train": ("contextual_calibration",)}
+    )
     published: ClassVar[Mapping[str, object]] = {
         "k": 32,
         "balanced": False,
@@ -63,5 +66,5 @@ class InContext:
                 hint=f"use k={len(task.train)} at most",
             )
         demos = Random(pool=task.train, k=self.k, seed=self.seed, balanced=self.balanced, each=self.each)
-        between = Template.parse(self.between.replace("{", "{{").replace("}", "}}"))
+        between = prompt.between if self.between is None else Template((TextPiece(self.between),))
         return replace(prompt, demos=demos, between=between, calibration=()).noted(lm, self, task.identity())

@@ -33,7 +33,7 @@ class KATE:
     Attributes:
         k: demonstrations an input.
         metric: "cosine" or "euclidean".
-        order: "nearest_first", as in the paper's main results, or "nearest_last", next to the input.
+        order: "nearest_first", as in the official code, or "nearest_last", next to the input.
     """
 
     k: int = 3
@@ -41,7 +41,9 @@ class KATE:
     order: Literal["nearest_first", "nearest_last"] = "nearest_first"
 
     name: ClassVar[str] = "kate"
-    needs: ClassVar[Needs] = Needs(can=("hidden",), splits=("train",), instead=("contextual_calibration",))
+    needs: ClassVar[Needs] = Needs(
+        can=("hidden",), splits=("train",), instead={"train": ("contextual_calibration",), "hidden": ("in_context",)}
+    )
     published: ClassVar[Mapping[str, object]] = {}
 
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:

@@ -2,12 +2,13 @@
 
 Lester, Al-Rfou & Constant 2021, "The Power of Scale for Parameter-Efficient Prompt Tuning", arXiv:2104.08691.
 
-Learns: `length` vectors in front of the text, in the part `soft`.
+Learns: `length` vectors in the part `soft`, in front of the text or where the template says `{@soft}`.
 Needs: any model whose gradient can be had, labelled examples.
 Relations: `p_tuning_v2` trains keys and values in every layer instead, which small models need more; `autoprompt` finds
 real tokens for the same place; `pattern_tuning` trains the model itself.
-Differs: the optimiser is AdamW at a rate that suits small models, and training stops when the loss is flat;
-`paper=True` is Adafactor at 0.3 for 30,000 steps.
+Differs: AdamW at a rate, a length and a number of steps that suit small models and few labels; `paper=True` is
+Adafactor at 0.3 for 30,000 steps. Under both, the last step's vectors are kept (the paper: the best on dev examples),
+gradients are clipped, and there is no z-loss.
 
 Example:
     >>> import promptatlas
@@ -16,10 +17,11 @@ Example:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from promptatlas.data.task import Task
+from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.parts.vectors import Vectors, of_labels, of_text, uniform, vocabulary
 from promptatlas.prompting import Prompt
@@ -43,7 +45,7 @@ class PromptTuning:
         lr: the learning rate.
         optim: "adamw" or "adafactor" (sec. 3: Adafactor without parameter scaling).
         weight_decay: of the vectors.
-        flat: stops when the training loss falls by less than this share; None never.
+        flat: stops, from 400 steps on, when the training loss falls by less than this share; None never.
         seed: of the start and the batches.
     """
 
@@ -63,7 +65,7 @@ class PromptTuning:
         can=("gradient",),
         splits=("train",),
         tasks=("label", "choice"),
-        instead=("in_context", "contextual_calibration"),
+        instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )
     published: ClassVar[Mapping[str, object]] = {  # sec. 3; weight decay from the released configuration
         "length": 100, "lr": 0.3, "optim": "adafactor", "weight_decay": 1e-5, "batch": 32, "steps": 30_000,
@@ -74,6 +76,7 @@ class PromptTuning:
         """Train the vectors of the part `soft`; where the prompt has that part already, it is where training starts."""
         run = run or Run()
         self.needs.check(self.name, lm, task, prompt)
+        prompt = replace(prompt, calibration=())
         if "soft" not in prompt.parts:
             prompt = prompt.lead(soft=self._start(lm, prompt))
         optim = Optim(kind=self.optim, lr=self.lr, weight_decay=self.weight_decay)
@@ -84,10 +87,12 @@ class PromptTuning:
         return tuned.noted(lm, self, task.identity(), **run.figures)
 
     def _start(self, lm: LM, prompt: Prompt) -> Vectors:
+        if (self.start == "text") != bool(self.text):
+            raise SettingError(f"start=`{self.start}` and text=`{self.text}`", hint='`text` goes with start="text"')
+        words = [str(prompt.words.word(label)) for label in prompt.labels]
+        before = prompt.template.before(prompt.template.slots[0])  # the pieces that are read at the slot
         starts = {
-            "labels": lambda: of_labels(
-                lm, [str(prompt.words.word(label)) for label in prompt.labels], self.length, seed=self.seed
-            ),
+            "labels": lambda: of_labels(lm, words, self.length, before=before, seed=self.seed),
             "vocabulary": lambda: vocabulary(lm, self.length, seed=self.seed),
             "uniform": lambda: uniform(lm, self.length, seed=self.seed),
             "text": lambda: of_text(lm, self.text, self.length, seed=self.seed),

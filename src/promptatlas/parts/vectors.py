@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+from warnings import warn
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,9 @@ from promptatlas.errors import CannotAttach, SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.lm.row import Row
 from promptatlas.lm.site import Site
+from promptatlas.text.runs import Before
 
+ALONE = Before(start=True)
 FREQUENT = 5000  # prompt tuning samples among the vocabulary's first rows, which are roughly its commonest pieces
 
 
@@ -87,12 +90,14 @@ def of_text(lm: LM, text: str, length: int | None = None, *, seed: int = 0) -> V
     return _filled(lm, [lm.vectors[i] for i in ids], len(ids) if length is None else length, seed)
 
 
-def of_labels(lm: LM, labels: Sequence[str], length: int, *, seed: int = 0) -> Vectors:
-    """The mean of each label string's pieces, a vector each; the rest from the vocabulary.
+def of_labels(lm: LM, labels: Sequence[str], length: int, *, before: Before = ALONE, seed: int = 0) -> Vectors:
+    """The mean of each label string's pieces, a vector each, as it stands after `before`; the rest from the vocabulary.
 
-    Labels beyond `length` are left out, and so are those without pieces.
+    Labels beyond `length` are left out with a warning, and so are those without pieces.
     """
-    pieces = [list(lm.tokens(label)) for label in labels]
+    if len(labels) > length:
+        warn(f"{length} vectors can't start from {len(labels)} labels: the last are left out", stacklevel=2)
+    pieces = [list(lm.word(label, before)) for label in labels]
     return _filled(lm, [lm.vectors[ids].float().mean(0) for ids in pieces if ids], length, seed)
 
 

@@ -1,6 +1,7 @@
 """Several prompts that answer together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from promptatlas.data.example import Example
 from promptatlas.data.view import Answer
 from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
-from promptatlas.prompting.prompt import Prompt, Step
+from promptatlas.prompting.prompt import Given, Prompt, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,29 +57,29 @@ class Ensemble:
         """Of the first member."""
         return self.prompts[0].history
 
-    def example(self, one: Example | str | Mapping[str, object]) -> Example:
-        """An example of a text, or of fields."""
-        return self.prompts[0].example(one)
+    def examples(self, given: Given) -> list[Example]:
+        """Examples of texts or of fields; a single one is a list of one."""
+        return self.prompts[0].examples(given)
 
-    def score(self, lm: LM, examples: Sequence[Example]) -> Float[Tensor, "examples answers"]:
+    def score(self, lm: LM, examples: Given) -> Float[Tensor, "examples answers"]:
         """Log-probabilities: the weighted mean of the members', normalised; or the logarithm of the shares of votes."""
-        return self._joined([one.score(lm, examples) for one in self.prompts])
+        wanted = self.examples(examples)
+        return self._joined([one.score(lm, wanted) for one in self.prompts])
 
-    def predict(
-        self, lm: LM, examples: Iterable[Example | str | Mapping[str, object]], *, abstain: float = 0.0
-    ) -> list[Answer]:
+    def predict(self, lm: LM, examples: Given, *, abstain: float = 0.0) -> list[Answer]:
         """An answer an example; see `Prompt.predict`. `abstain` looks at the first member's mass."""
-        wanted = [self.example(one) for one in examples]
-        firsts = self.prompts[0].predict(lm, wanted, abstain=abstain)
-        with torch.no_grad():
-            rows = self.score(lm, wanted).exp().tolist() if wanted else []
-        answers = []
-        for first, row in zip(firsts, rows, strict=True):
-            names = list(first.probabilities)
-            best = max(range(len(row)), key=row.__getitem__)
-            value = None if first.value is None else names[best]
-            answers.append(Answer(value, row[best], dict(zip(names, row, strict=True)), first.why))
-        return answers
+        wanted = self.examples(examples)
+        members = [one.predict(lm, wanted, abstain=abstain if at == 0 else 0.0) for at, one in enumerate(self.prompts)]
+        return [self._answer(list(answers)) for answers in zip(*members, strict=True)]
+
+    def _answer(self, answers: Sequence[Answer]) -> Answer:
+        """One answer of the members'; their choices may differ in number from example to example."""
+        names = list(answers[0].probabilities)
+        logp = [[math.log(max(one.probabilities[name], 1e-30)) for name in names] for one in answers]
+        shares = self._joined([torch.tensor([one]) for one in logp])[0].exp().tolist()
+        best = max(range(len(names)), key=shares.__getitem__)
+        value = None if answers[0].value is None else names[best]
+        return Answer(value, shares[best], dict(zip(names, shares, strict=True)), answers[0].why)
 
     def _joined(self, scores: Sequence[Tensor]) -> Tensor:
         stacked = torch.stack(list(scores))  # [prompts, examples, answers]

@@ -13,15 +13,18 @@ from torch import Tensor, nn
 from promptatlas.data.example import Example
 from promptatlas.data.view import Answer, One, View
 from promptatlas.demos.pick import Demos, NoDemos
-from promptatlas.errors import ArtifactError, DataError
+from promptatlas.errors import ArtifactError, DataError, SettingError
 from promptatlas.lm.ask import Decode, Job, Text
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
 from promptatlas.prompting.rows import Line, Reader, Verbalizer
 from promptatlas.score.calibrate import Calibration
+from promptatlas.score.own import Own
+from promptatlas.score.words import Words
 from promptatlas.text.runs import Runs
 from promptatlas.text.template import Template
 
+Given = Example | str | Mapping[str, object] | Iterable[Example | str | Mapping[str, object]]
 BETWEEN = Template.parse("\n\n")
 
 
@@ -103,38 +106,42 @@ class Prompt:
         step = Step(method=method.name, settings=settings, lm=model(lm), task=task, figures=kept)
         return replace(self, history=(*self.history, step))
 
-    def mass(self, lm: LM, examples: Sequence[Example]) -> Float[Tensor, "examples labels"]:
+    def mass(self, lm: LM, examples: Given) -> Float[Tensor, "examples labels"]:
         """Log-probability mass of each label under the model, before calibration; not normalised over labels."""
         self.check(lm)
-        lines, _ = self.lines(lm, examples)
+        lines, _ = self.lines(lm, self.examples(examples))
         return self.reader(lm).fold(lines, mass=True)
 
-    def score(self, lm: LM, examples: Sequence[Example]) -> Float[Tensor, "examples answers"]:
+    def score(self, lm: LM, examples: Given) -> Float[Tensor, "examples answers"]:
         """Log-probabilities of the labels, or of each example's own choices (all must have as many).
+
+        Under a calibration that isn't `proper` (PMI, "identity") they are brought to sum to one, and only rank.
 
         Raises:
             ArtifactError: the prompt was learned on another model.
         """
         self.check(lm)
-        lines, owners = self.lines(lm, examples)
+        lines, owners = self.lines(lm, self.examples(examples))
         scores = self._scores(lm, lines)
         merged = [self.view.logits(scores[start:end], self.words.labels) for start, end in owners]
         if len({one.shape[0] for one in merged}) > 1:
             raise DataError("these examples have different numbers of choices", hint="score them apart, or use predict")
         return torch.stack(merged).log_softmax(-1) if merged else scores
 
-    def predict(
-        self, lm: LM, examples: Iterable[Example | str | Mapping[str, object]], *, abstain: float = 0.0
-    ) -> list[Answer]:
+    def predict(self, lm: LM, examples: Given, *, abstain: float = 0.0) -> list[Answer]:
         """An answer an example; a plain text is the template's one field.
 
         Args:
             lm: the model.
-            examples: examples, mappings of fields, or texts.
+            examples: examples, mappings of fields, or texts; a single one is a list of one.
             abstain: where all labels together have less probability than this, the answer's value is None.
         """
         self.check(lm)
-        wanted = [self.example(one) for one in examples]
+        wanted = self.examples(examples)
+        if abstain > 0 and not isinstance(self.words, Words | Own):
+            raise SettingError(
+                "only label words have a mass to abstain by, and this prompt has a head", hint="abstain=0"
+            )
         lines, owners = self.lines(lm, wanted)
         with torch.no_grad():
             scores = self._scores(lm, lines)
@@ -143,27 +150,40 @@ class Prompt:
             self.view.fold(one, scores[start:end], self.words.labels)
             for one, (start, end) in zip(wanted, owners, strict=True)
         ]
+        if not all(one.proper for one in self.calibration):
+            answers = [
+                replace(one, why="the calibration's scores only rank: these are no probabilities") for one in answers
+            ]
         if total is None:
             return answers
         shares = [float(total[start:end].max()) for start, end in owners]
         return [one if share >= abstain else _abstained(one, share) for one, share in zip(answers, shares, strict=True)]
 
-    def generate(
-        self, lm: LM, examples: Iterable[Example | str | Mapping[str, object]], how: Decode
-    ) -> list[list[Text]]:
+    def generate(self, lm: LM, examples: Given, how: Decode) -> list[list[Text]]:
         """Texts written on from the slot, `how.n` an example."""
         self.check(lm)
-        wanted = [self.example(one) for one in examples]
+        wanted = self.examples(examples)
         lines = [
             Line(self.template, one, shown) for one, shown in zip(wanted, self.demos.pick(lm, wanted), strict=True)
         ]
         return lm.generate([Job(row, (), self.parts) for row in self.reader(lm).encode(lines, room=how.max_new)], how)
 
-    def example(self, one: Example | str | Mapping[str, object]) -> Example:
-        """An example of a text, or of fields."""
+    def examples(self, given: Given) -> list[Example]:
+        """Examples of texts or of fields; a single one is a list of one.
+
+        Raises:
+            DataError: something else, a missing value say.
+        """
+        return [self._example(one) for one in ([given] if isinstance(given, str | Mapping | Example) else given)]
+
+    def _example(self, one: object) -> Example:
         if isinstance(one, Example):
             return one
-        return Example({self.template.only_field(): one} if isinstance(one, str) else dict(one))
+        if isinstance(one, Mapping):
+            return Example(dict(one))
+        if not isinstance(one, str):
+            raise DataError(f"`{one!r}` is no example", hint="give texts, mappings of fields, or examples")
+        return Example({self.template.only_field(): one})
 
     def check(self, lm: LM) -> None:
         """Refuse a model other than the one the prompt was learned on. Raises ArtifactError naming both."""

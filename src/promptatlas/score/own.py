@@ -25,7 +25,7 @@ class Own:
 
     Attributes:
         field: where a row has its text.
-        over_tokens: "sum" of the tokens' log-probabilities, or their "mean" (Brown et al. 2020, sec. 2.4).
+        over_tokens: "sum" of the tokens' log-probabilities, or their "mean" (Brown et al. 2020, arXiv:2005.14165).
     """
 
     field: str = "choice"

@@ -1,7 +1,7 @@
 """What a method needs, checked before any work."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from promptatlas.data.task import Task
@@ -21,7 +21,7 @@ class Needs:
         splits: parts of the task that must not be empty.
         tasks: kinds of task it works with.
         slot: whether the template must have a slot.
-        instead: methods that do without.
+        instead: methods that do without, by what is in the way: a kind, what a model can't, a split, "slot".
     """
 
     kinds: tuple[Kind, ...] = ("masked", "causal", "seq2seq")
@@ -29,25 +29,30 @@ class Needs:
     splits: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ("label",)
     slot: bool = True
-    instead: tuple[str, ...] = ()
+    instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def check(self, method: str, lm: LM, task: Task, prompt: Prompt) -> None:
-        """Raise NeedsError for the first thing that is missing."""
-        hint = "these do without: " + ", ".join(f"`{one}`" for one in self.instead) if self.instead else None
-        for fault in self._faults(lm, task, prompt):
-            raise NeedsError(f"`{method}` {fault}", hint=hint)
+        """Raise NeedsError for the first thing that is missing; ArtifactError for a prompt learned on another model."""
+        for what, fault in self._faults(lm, task, prompt):
+            names = ", ".join(f"`{one}`" for one in self.instead.get(what, ()))
+            raise NeedsError(f"`{method}` {fault}", hint=f"these do without: {names}" if names else None)
+        prompt.check(lm)
 
-    def _faults(self, lm: LM, task: Task, prompt: Prompt) -> Sequence[str]:
-        faults = []
+    def _faults(self, lm: LM, task: Task, prompt: Prompt) -> Sequence[tuple[str, str]]:
+        """What is missing, and a sentence of it."""
+        faults: list[tuple[str, str]] = []
         if lm.kind not in self.kinds:
-            faults.append(f"needs a {_either(self.kinds)} model, and `{lm.name}` is {lm.kind}")
-        faults += [f"needs a model that can do `{can}`, and `{lm.name}` can't" for can in self.can if can not in lm.can]
+            faults.append((lm.kind, f"needs a {_either(self.kinds)} model, and `{lm.name}` is {lm.kind}"))
+        lacking = [can for can in self.can if can not in lm.can]
+        faults += [(can, f"needs a model that can do `{can}`, and `{lm.name}` can't") for can in lacking]
         if task.kind not in self.tasks:
-            faults.append(f"needs a task of kind {_either(self.tasks)}, and `{task.name}` is of kind {task.kind}")
+            kinds = _either(self.tasks)
+            faults.append((task.kind, f"needs a task of kind {kinds}, and `{task.name}` is of kind {task.kind}"))
         splits = {"train": task.train, "dev": task.dev, "test": task.test, "unlabeled": task.unlabeled}
-        faults += [f"needs {split} examples, and `{task.name}` has none" for split in self.splits if not splits[split]]
+        empty = [split for split in self.splits if not splits[split]]
+        faults += [(split, f"needs {split} examples, and `{task.name}` has none") for split in empty]
         if self.slot and not (prompt.template.slots or prompt.template.has_each):
-            faults.append(f"needs a template with a slot, and `{prompt.template}` has none")
+            faults.append(("slot", f"needs a template with a slot, and `{prompt.template}` has none"))
         return faults
 
 
@@ -64,6 +69,8 @@ class Method(Protocol):
 
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt | Ensemble:
         """A better prompt; `prompt` and `lm` are left as they were. Same seed, same result.
+
+        A part the prompt has under the method's name is where it starts, but for `fine_tuning`, which starts afresh.
 
         Raises:
             NeedsError: before any work: what is missing, and which methods would do without.
