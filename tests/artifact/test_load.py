@@ -12,7 +12,7 @@ from promptatlas.artifact.load import load
 from promptatlas.artifact.save import save
 from promptatlas.data.example import Example
 from promptatlas.errors import ArtifactError
-from promptatlas.prompting import Ensemble
+from promptatlas.prompting import Ensemble, Prompt
 
 CHOICES = [Example({"text": "the cat sat on", "options": ("hill", "mat")}, "hill", "1")]
 TEXTS = [Example({"text": "the dog ran"}, "up", "q"), Example({"text": "the cat sat"}, "down", "r")]
