@@ -27,7 +27,10 @@ def ask(
     with show.Bar() as bar:
         found = model(lm, device, dtype, bar)
         bar.step("asking")
-        slots = _read(found, asked, top)
+        tops = likeliest(found, asked.render({}), {}, top)
+        slots: list[dict[str, Any]] = [
+            {"slot": slot, "top": words} for slot, words in zip(asked.slots, tops, strict=True)
+        ]
     if as_json:
         show.data({"lm": lm, "template": template, "slots": slots})
         return
@@ -49,21 +52,20 @@ def _check(template: Any, top: int) -> None:
         raise TemplateError(f"`{template}` has no slot", hint="write {mask} where the word is wanted")
 
 
-def _read(lm: Any, template: Any, top: int) -> list[dict[str, Any]]:
+def likeliest(lm: Any, runs: Any, parts: Any, top: int) -> list[list[dict[str, Any]]]:
+    """Of each slot of a rendered row, the likeliest words: each with its token and its probability."""
     import torch
 
     from promptatlas.lm.ask import Job, Vocabulary
 
-    (row,) = lm.encode([template.render({})], {})
+    (row,) = lm.encode([runs], parts)
     with torch.no_grad():
-        ((read,),) = lm.read([Job(row, (Vocabulary(),))])
+        ((read,),) = lm.read([Job(row, (Vocabulary(),), parts)])
     slots = []
-    for slot, values in zip(template.slots, read.values, strict=True):
+    for values in read.values:
         best = values.float().exp().topk(min(top, values.shape[-1]))
         ids, pieces = best.indices.tolist(), lm.pieces(best.indices.tolist())
         words = [lm.text([one]).strip() or piece for one, piece in zip(ids, pieces, strict=True)]
         rows = zip(words, pieces, best.values.tolist(), strict=True)
-        slots.append(
-            {"slot": slot, "top": [{"word": word, "token": piece, "probability": p} for word, piece, p in rows]}
-        )
+        slots.append([{"word": word, "token": piece, "probability": p} for word, piece, p in rows])
     return slots

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptatlas.cli import print as show
+from promptatlas.cli.ask import likeliest
 from promptatlas.cli.options import POCKET, Json, model
 from promptatlas.errors import SettingError
 
@@ -156,15 +157,8 @@ def _samples(lm: "LM", task: "Task", prompt: "Prompt | Ensemble") -> "list[Sampl
 
 def _words(lm: "LM", prompt: "Prompt", example: "Example") -> dict[str, float]:
     """The likeliest words at the slot."""
-    import torch
-
-    from promptatlas.lm.ask import Job, Vocabulary
-
-    (row,) = lm.encode([prompt.render(lm, example)], prompt.parts)
-    with torch.no_grad():
-        ((read,),) = lm.read([Job(row, (Vocabulary(),), prompt.parts)])
-    best = read.values[0].float().exp().topk(WORDS)
-    return {lm.text([at]).strip(): share for at, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)}
+    (top,) = likeliest(lm, prompt.render(lm, example), prompt.parts, WORDS)
+    return {one["word"]: one["probability"] for one in top}
 
 
 def _columns(tasks: "Sequence[Task]") -> "tuple[Column, ...]":

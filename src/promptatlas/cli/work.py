@@ -66,7 +66,7 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
         "examples": len(task.train),
         "trained": sum(int(one.get("trained", 0)) for one in figures),
         "bytes": size(out),
-        "seconds": round(max(seconds, sum(float(one.get("seconds", 0)) for one in figures)), 3),
+        "seconds": round(seconds, 3),
         "dev": {task.metric: dev[task.metric].value} if dev else {},
         "dev_examples": len(task.dev) if dev else 0,
     }

@@ -122,7 +122,7 @@ class Prompt:
         """
         self.check(lm)
         lines, owners = self.lines(lm, self.examples(examples))
-        scores = self._scores(lm, lines)
+        scores = self._settled(lm, lines, self._mass(lm, lines))
         merged = [self.view.logits(scores[start:end], self.words.labels) for start, end in owners]
         if len({one.shape[0] for one in merged}) > 1:
             raise DataError("these examples have different numbers of choices", hint="score them apart, or use predict")
@@ -144,8 +144,9 @@ class Prompt:
             )
         lines, owners = self.lines(lm, wanted)
         with torch.no_grad():
-            scores = self._scores(lm, lines)
-            total = self.reader(lm).fold(lines, mass=True).exp().sum(-1) if abstain > 0 else None
+            mass = self._mass(lm, lines, whole=abstain > 0)
+            scores = self._settled(lm, lines, mass)
+            total = mass.exp().sum(-1) if abstain > 0 else None
         answers = [
             self.view.fold(one, scores[start:end], self.words.labels)
             for one, (start, end) in zip(wanted, owners, strict=True)
@@ -218,13 +219,17 @@ class Prompt:
         demos = self.demos.pick(lm, rows)
         return [Line(self.template, row, shown) for row, shown in zip(rows, demos, strict=True)], owners
 
-    def _scores(self, lm: LM, lines: Sequence[Line]) -> Float[Tensor, "rows labels"]:
-        reader = self.reader(lm)
-        several = len(self.words.labels) > 1  # one label alone is no distribution: its mass is the score
-        scores = reader.fold(lines, mass=bool(self.calibration) or not several)
+    def _mass(self, lm: LM, lines: Sequence[Line], *, whole: bool = False) -> Float[Tensor, "rows labels"]:
+        """Log mass; under the whole vocabulary only where somebody looks at more than the labels' shares of it."""
+        return self.reader(lm).fold(lines, mass=whole or bool(self.calibration) or len(self.words.labels) == 1)
+
+    def _settled(
+        self, lm: LM, lines: Sequence[Line], scores: Float[Tensor, "rows labels"]
+    ) -> Float[Tensor, "rows labels"]:
+        """Calibrated, and brought to sum to one; one label alone is no distribution, and its mass is the score."""
         for calibration in self.calibration:
-            scores = calibration.apply(scores, reader.nulls(calibration, lines))
-        return scores.log_softmax(-1) if several else scores
+            scores = calibration.apply(scores, self.reader(lm).nulls(calibration, lines))
+        return scores.log_softmax(-1) if len(self.words.labels) > 1 else scores
 
     @property
     def key(self) -> str:

@@ -92,9 +92,8 @@ class Reader:
 
     def fold(self, lines: Sequence[Line], *, mass: bool) -> Float[Tensor, "rows labels"]:
         """Log mass of each label of each line, in order."""
-        groups: dict[
-            Template, list[int]
-        ] = {}  # words are tokenised in place: lines of one template are folded together
+        # words are tokenised in place, so that lines of one template are folded together
+        groups: dict[Template, list[int]] = {}
         for at, line in enumerate(lines):
             groups.setdefault(line.template, []).append(at)
         folded = [self._fold([lines[at] for at in group], mass=mass) for group in groups.values()]
