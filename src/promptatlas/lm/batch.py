@@ -165,6 +165,7 @@ class Wanted:
     all_ids: bool
     against: list[Against]
     states: bool
+    chosen: tuple[int, ...]  # a token a point, where nothing else is asked of any point; else empty
 
     def points_tensor(self, device: torch.device) -> Points | None:
         """The whole batch's request, or None where no ask goes through the head."""
@@ -173,12 +174,15 @@ class Wanted:
             return None
         at = torch.tensor(flat, device=device)
         ids = torch.tensor(self.ids, device=device) if self.ids and not self.all_ids else None
+        if self.chosen:
+            chosen = torch.tensor(self.chosen, device=device)
+            return Points(at[:, 0], at[:, 1], None, all_ids=False, chosen=chosen)
         against = [(one.vectors.to(device), None if one.bias is None else one.bias.to(device)) for one in self.against]
         return Points(at[:, 0], at[:, 1], ids, self.all_ids, against)
 
 
-def wanted(jobs: Sequence[Job], offsets: Sequence[int], kind: str) -> Wanted:
-    """Gather the asks of a batch that go through the head."""
+def wanted(jobs: Sequence[Job], offsets: Sequence[int], kind: str, *, choose: bool) -> Wanted:
+    """Gather the asks of a batch that go through the head; `choose`: whether it may score chosen tokens alone."""
     points: list[list[tuple[int, int]]] = []
     ids: dict[int, None] = {}
     against: dict[tuple[int, int], Against] = {}
@@ -193,7 +197,14 @@ def wanted(jobs: Sequence[Job], offsets: Sequence[int], kind: str) -> Wanted:
             if isinstance(ask, Against):
                 against[learned(ask)] = ask
             states |= isinstance(ask, Hidden) and ask.at == "head"
-    return Wanted(points, tuple(ids), everything, list(against.values()), states)
+    asks = [(ask, job.row) for job in jobs for ask in job.asks]
+    alone = choose and not (states or ids or against) and not any(isinstance(ask, Vocabulary) for ask, _ in asks)
+    chosen = tuple(i for ask, row in asks for i in _chosen(ask, row)) if alone else ()
+    return Wanted(points, tuple(ids), everything, list(against.values()), states, chosen)
+
+
+def _chosen(ask: Ask, row: Row) -> tuple[int, ...]:
+    return ask.ids if isinstance(ask, Places) else row.answer if isinstance(ask, Given) else ()
 
 
 def learned(ask: Against) -> tuple[int, int]:

@@ -14,8 +14,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from promptatlas.lm import byhand
 
 ATTENTION = "promptatlas"
 
@@ -48,7 +49,9 @@ class Points:
     ids: Tensor | None  # [asked]; None: nothing of the vocabulary, unless `all_ids`
     all_ids: bool
     against: Sequence[tuple[Tensor, Tensor | None]] = ()
+    chosen: Tensor | None = None  # [points]; a token a point whose log-probability is all that is wanted
     states: Tensor | None = None  # filled in: what entered the head at the points
+    logp: Tensor | None = None  # filled in: [points], where tokens were chosen
 
 
 @dataclass
@@ -114,6 +117,11 @@ def install_head(head: nn.Module, extra: Tensor | None) -> None:
             return out if extra is None else out + extra
         at = states[points.rows, points.positions]  # [points, head]
         points.states = at
+        if points.chosen is not None:
+            weight, bias = cast(Tensor, head.weight), cast(Tensor | None, head.bias)
+            added = extra if bias is None else bias if extra is None else bias + extra
+            points.logp = byhand.chosen(at, weight, added, points.chosen)
+            return at[:, :0][None]
         columns = []
         if points.all_ids:
             columns.append(plain(at) if extra is None else plain(at) + extra)
@@ -165,7 +173,7 @@ def attend(
         key, value, attention_mask, settings = _in_front(
             module, query, key, value, attention_mask, settings, prefixes.layers[layer], prefixes.seen
         )
-    out: tuple[Tensor, Any] = sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
+    out: tuple[Tensor, Any] = byhand.attention(module, query, key, value, attention_mask, **settings)
     return out
 
 

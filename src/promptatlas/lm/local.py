@@ -14,7 +14,16 @@ from promptatlas.lm import batch as batching
 from promptatlas.lm import encode as encoding
 from promptatlas.lm.ask import Decode, Hidden, Job, Reading, Text
 from promptatlas.lm.attention import Attention, find
-from promptatlas.lm.doors import Weights, install_after, install_body, install_head, install_splice
+from promptatlas.lm.doors import (
+    Flight,
+    Points,
+    Weights,
+    flying,
+    install_after,
+    install_body,
+    install_head,
+    install_splice,
+)
 from promptatlas.lm.family import Family
 from promptatlas.lm.generate import generate
 from promptatlas.lm.kind import Layout
@@ -96,6 +105,18 @@ class LocalLM:
     def attention(self) -> Attention:
         """Attention layers by place, as prefixes need them; found by one tiny pass."""
         return find(self)
+
+    @cached_property
+    def bare(self) -> bool:
+        """Whether logits are what the head puts out: nothing is done to them behind it (a cap, a scale)."""
+        one = torch.tensor([[self.tokenizer.filler]], device=self.device)
+        fed = {"decoder_input_ids": one} if self.kind == "seq2seq" else {}
+        zero = one[0] * 0
+        points = Points(zero, zero, None, all_ids=True)
+        with torch.no_grad(), self.weights.swapped({}):
+            with flying(Flight(points=points)):
+                out = self.model(input_ids=one, **fed).logits[0]
+            return bool(torch.equal(out, self._head(points.states)))
 
     @cached_property
     def special(self) -> frozenset[int]:

@@ -22,6 +22,7 @@ class Out:
     Attributes:
         logits: [points, columns], the vocabulary's before the learned ones; None where nothing went through the head.
         states: [points, head], what entered the head.
+        logp: [points], where tokens were chosen whose log-probabilities are all that is wanted.
         layers: of the states rows are read from, [rows, length, hidden] a layer.
         encoder: the same of a seq2seq model's encoder; `layers` itself otherwise.
         real: [rows, length], positions of `encoder` that are a row's own.
@@ -32,6 +33,7 @@ class Out:
 
     logits: Tensor | None
     states: Tensor | None
+    logp: Tensor | None
     layers: Sequence[Tensor]
     encoder: Sequence[Tensor]
     real: Tensor
@@ -45,7 +47,7 @@ def read_batch(lm: "LocalLM", jobs: Sequence[Job], after: Mapping[str, Any]) -> 
     ids, real = padded([ids_of(job.row, lm.kind) for job in jobs], lm.tokenizer.pad, left=lm.left, device=lm.device)
     offsets = [ids.shape[1] - len(ids_of(job.row, lm.kind)) if lm.left else 0 for job in jobs]
     head_offsets = [0] * len(jobs) if lm.kind == "seq2seq" else offsets
-    want = wanted(jobs, head_offsets, lm.kind)
+    want = wanted(jobs, head_offsets, lm.kind, choose=lm.bare)
     points = want.points_tensor(lm.device)
     flight = Flight(spliced(lm, jobs, (ids.shape[0], ids.shape[1]), offsets), prefixed(lm, jobs), points, after)
     hidden = [ask for job in jobs for ask in job.asks if isinstance(ask, Hidden)]
@@ -65,7 +67,9 @@ def _once(
     flight: Flight,
     hidden: Sequence[Hidden],
 ) -> Out:
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": real.long()}
+    inputs: dict[str, Any] = {"input_ids": ids}
+    if not real.all():  # without padding there is nothing to hide, and the faster kernels take no mask
+        inputs["attention_mask"] = real.long()
     if lm.layout.types > 1 and lm.kind == "masked":
         inputs["token_type_ids"] = padded([job.row.types for job in jobs], 0, left=lm.left, device=lm.device)[0]
     if lm.left:
@@ -89,7 +93,7 @@ def _encode_decode(
         encoded = lm.model.get_encoder()(input_ids=ids, attention_mask=real.long(), output_hidden_states=deep)
     encoder = _layers(encoded.hidden_states if deep else None, encoded.last_hidden_state)
     decoder: Sequence[Tensor] = encoder
-    found: tuple[Tensor | None, Tensor | None] = (None, None)
+    found: tuple[Tensor | None, Tensor | None, Tensor | None] = (None, None, None)
     at_slot = [ask for ask in hidden if ask.at == "slot"]
     if flight.points is not None or at_slot:
         fed, fed_real = padded(
@@ -124,13 +128,13 @@ def _layers(deep: Sequence[Tensor] | None, last: Tensor | None) -> Sequence[Tens
     return [*deep[:-1], last] if deep else [last]
 
 
-def _head(out: Any, points: Points | None) -> tuple[Tensor | None, Tensor | None]:
-    return (None, None) if points is None else (out.logits[0].float(), points.states)
+def _head(out: Any, points: Points | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    return (None, None, None) if points is None else (out.logits[0].float(), points.states, points.logp)
 
 
 def _answers(jobs: Sequence[Job], want: Wanted, out: Out, head_offsets: Sequence[int]) -> list[Reading]:
     """Each job's share of the pass, ask by ask."""
-    columns = _Columns(want, out.logits, out.vocab)
+    columns = _Columns(want, None if out.logp is not None else out.logits, out.vocab)
     at = iter(want.points)
     point = 0
     readings: list[Reading] = []
@@ -143,6 +147,8 @@ def _answers(jobs: Sequence[Job], want: Wanted, out: Out, head_offsets: Sequence
             reads.append(
                 _hidden(ask, job, out, i, span, head_offsets[i])
                 if isinstance(ask, Hidden)
+                else Read(out.logp[span][None])
+                if out.logp is not None
                 else columns.read(ask, job, span)
             )
         readings.append(tuple(reads))
