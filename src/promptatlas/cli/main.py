@@ -18,6 +18,7 @@ from promptatlas.cli.evaluate import evaluate
 from promptatlas.cli.fit import fit
 from promptatlas.cli.methods import methods
 from promptatlas.cli.predict import predict
+from promptatlas.cli.pretrain import pretrain
 from promptatlas.cli.show import show as show_prompt
 from promptatlas.errors import PromptAtlasError
 
@@ -40,6 +41,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = {
     "methods": methods,
     "show": show_prompt,
     "doctor": doctor,
+    "pretrain": pretrain,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)

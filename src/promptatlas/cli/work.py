@@ -106,7 +106,7 @@ def _fit(
     """The prompt the method learns; a fit that fails before it did anything leaves nothing."""
     folder = unfinished.run_folder(out)
     try:
-        with _interruptible() as flag:
+        with interruptible() as flag:
             run = Run(folder=folder, listen=bar.listen, seconds=checkpoint, cancelled=flag.is_set)
             return method.fit(lm, task, start, run=run)
     except Cancelled as stop:
@@ -126,7 +126,7 @@ def _instead(lm: LocalLM, task: Task, start: Prompt) -> str:
 
 
 @contextmanager
-def _interruptible() -> Iterator[Flag]:
+def interruptible() -> Iterator[Flag]:
     """The first Ctrl-C asks the fit to keep what it has and stop; the second is as always."""
     flag = Flag()
     if threading.current_thread() is not threading.main_thread():

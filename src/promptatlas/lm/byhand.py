@@ -80,7 +80,8 @@ class _Chosen(torch.autograd.Function):
             scores = nn.functional.linear(states[span], weight, bias).float()
             share = scores.softmax(-1)  # [chunk, vocab]
             right = ids[span, None]
-            logp[span] = scores.gather(1, right)[:, 0] - scores.logsumexp(-1) if back is None else _log(share, right)
+            top, best = scores.max(-1)  # its share is never too small for a logarithm
+            logp[span] = scores.gather(1, right)[:, 0] - top + share.gather(1, best[:, None])[:, 0].log()
             share = share.to(states.dtype)
             if back is not None:
                 back[span] = weight[ids[span]] - share @ weight
@@ -112,10 +113,6 @@ class _Chosen(torch.autograd.Function):
         return to_states, to_weight, to_bias, None
 
 
-def _log(share: Tensor, right: Tensor) -> Tensor:
-    return share.gather(1, right)[:, 0].clamp(min=torch.finfo(torch.float32).tiny).log()
-
-
 def _outer(chances: list[Tensor], scaled: Tensor, ids: Tensor, shape: torch.Size) -> Tensor:
     """[vocab, head]: what each row of the projection is moved by."""
     total = torch.zeros(shape, dtype=torch.float32, device=scaled.device)
@@ -138,6 +135,8 @@ def chosen(states: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor) -> 
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         states, weight, bias = states.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    if not torch.is_grad_enabled():  # inside the function nobody could tell
+        states, weight, bias = states.detach(), weight.detach(), None if bias is None else bias.detach()
     with torch.autocast(device, enabled=False):
         found: Tensor = _Chosen.apply(states, weight, bias, ids)  # type: ignore[no-untyped-call]
     return found

@@ -35,6 +35,7 @@ from promptatlas.lm.tokens import Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FOLDER = "give a folder that holds config.json, model.safetensors and tokenizer.json"
+FILL = "promptatlas_fill"  # in config.json: how a model that was trained on writes what is missing, see `family.Family`
 LOADERS: Mapping[Kind, Any] = {
     "masked": AutoModelForMaskedLM,
     "causal": AutoModelForCausalLM,
@@ -65,7 +66,7 @@ def load(name: str | Path, device: str | None = None, dtype: str = "float32", *,
         raise SettingError(f"there is no dtype `{dtype}`", hint=near(dtype, DTYPES))
     folder = embedded().get(str(name), name)
     there = _device(device)
-    with _quiet():
+    with quiet():
         config, backend = _described(folder, str(name))
         found = kind or _kind(config, str(name))
         model = _weights(folder, str(name), config, found, DTYPES[dtype])
@@ -137,7 +138,7 @@ def _weights(folder: str | Path, name: str, config: Any, kind: Kind, dtype: torc
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers from writing bars and reports; what matters of them is raised."""
     bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -178,12 +179,13 @@ def wrap(
         model.set_attn_implementation(ATTENTION)
     config, row = model.config, family(model.config.model_type)
     tokenizer = Tokenizer(backend, causal=kind == "causal")
-    sentinel = tokenizer.sentinel() if row.fill == "sentinel" else None
-    hole_id = hole(kind, row.fill, tokenizer.mask, sentinel)
+    fill = getattr(config, FILL, row.fill)
+    sentinel = tokenizer.sentinel() if fill == "sentinel" else None
+    hole_id = hole(kind, fill, tokenizer.mask, sentinel)
     _forget_habits(model)
     layout = Layout(
         kind=kind,
-        fill="direct" if hole_id is None else row.fill,  # a seq2seq model whose tokenizer has nothing to put at a slot
+        fill="direct" if hole_id is None else fill,  # a seq2seq model whose tokenizer has nothing to put at a slot
         hole_id=hole_id,
         decoder_start=int(getattr(config, "decoder_start_token_id", None) or 0),
         types=int(getattr(config, "type_vocab_size", 1) or 1),

@@ -49,7 +49,7 @@ Loss = Callable[[Prompt, LM, Batch], Tensor]  # a number an example
 
 @runtime_checkable
 class Keyed(Protocol):
-    """A loss that holds values: a checkpoint goes on only under the same ones."""
+    """A loss, or a sequence of examples, that says what it holds: a checkpoint goes on only under the same."""
 
     def key(self) -> str:
         """The same for equal values."""

@@ -83,6 +83,8 @@ def named(loss: Loss) -> str:
 
 
 def _digest(examples: Sequence[Example]) -> str:
+    if isinstance(examples, Keyed):
+        return examples.key()
     digest = sha256()
     for one in examples:
         target = sorted(one.target) if isinstance(one.target, frozenset) else one.target
