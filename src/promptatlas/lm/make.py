@@ -3,6 +3,7 @@
 Standard architectures of transformers and tokenizers of `tokenizers` only, so that a folder loads anywhere.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
@@ -92,7 +93,7 @@ def _wordpiece(size: int, lower: bool, marks: list[str], texts: Iterable[str], *
     texts = list(texts)
     kept = _alphabet(made.normalizer, texts, size * 3 // 4 if chinese else 400)
     # the trainer numbers an alphabet of its own finding at random: it is given ours, with what goes on inside a word
-    inner = [f"##{one}" for one in kept if one.isalpha() and not "\u2e80" <= one <= "\uffff"]
+    inner = [f"##{one}" for one in kept if _inside(one, chinese)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=size, special_tokens=[*marks, *inner], initial_alphabet=kept, limit_alphabet=len(kept),
         min_frequency=3, show_progress=False,
@@ -119,6 +120,13 @@ def _alphabet(normalizer: Any, texts: Iterable[str], most: int) -> list[str]:
     for text in texts:
         counts.update("".join(normalizer.normalize_str(text).split()))
     return sorted(sorted(counts, key=lambda one: (-counts[one], one))[:most])
+
+
+def _inside(one: str, chinese: bool) -> bool:
+    """Whether a character may stand inside a word: not digits, punctuation, and ideographs that are split off."""
+    ideograph = chinese and "IDEOGRAPH" in unicodedata.name(one, "")
+    punctuation = unicodedata.category(one).startswith("P") or (one.isascii() and not one.isalnum())
+    return not (ideograph or punctuation or one.isnumeric())
 
 
 def _characters(size: int, lower: bool, marks: list[str], texts: Iterable[str]) -> Tokenizer:

@@ -157,17 +157,18 @@ def _causal(teach: Teach, lm: LocalLM, ids: Ids, draw: np.random.Generator) -> A
 
 def _span(teach: Teach, lm: LocalLM, ids: Ids, draw: np.random.Generator) -> Asked:
     """Spans are replaced by sentinels; the decoder writes each sentinel and what it stands for, and a last sentinel."""
+    marks = sentinels(lm)
     noise = max(1, round(len(ids) * teach.settings.rate))
-    spans = min(max(1, round(noise / teach.settings.span)), len(ids) - noise, len(sentinels(lm)) - 1)
+    spans = min(max(1, round(noise / teach.settings.span)), len(ids) - noise, len(marks) - 1)
     hidden, kept = _parts(noise, spans, draw), _parts(len(ids) - noise, spans, draw)
     seen: list[int] = []
     wanted: list[int] = []
     at = 0
-    for mark, more, gone in zip(sentinels(lm), kept, hidden, strict=False):
+    for mark, more, gone in zip(marks, kept, hidden, strict=False):
         seen += [*ids[at : at + more].tolist(), mark]
         wanted += [mark, *ids[at + more : at + more + gone].tolist()]
         at += more + gone
-    wanted.append(sentinels(lm)[spans])
+    wanted.append(marks[spans])
     return _written(lm, (*seen, *lm.tokenizer.end), tuple(wanted))
 
 
