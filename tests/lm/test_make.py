@@ -1,4 +1,5 @@
 import json
+import shutil
 import tomllib
 import unicodedata
 from functools import cache
@@ -318,3 +319,14 @@ def test_a_tokenizer_is_learned_the_same_every_time(kind: str) -> None:
     lm_kind = "causal" if kind == "bytes" else "masked"
     first, *others = [make.tokenizer(settings, lm_kind, texts).backend_tokenizer.to_str() for _ in range(5)]
     assert all(one == first for one in others)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler imports what torch deprecates
+def test_a_compiled_model_says_the_same(tmp_path: Path) -> None:
+    lm = made("llama", tmp_path)
+    texts = ["the old man and the sea", "a ship"]
+    before = lm.embed(texts)
+    make.hasten(lm)
+    assert torch.allclose(lm.embed(texts), before, atol=1e-5)
