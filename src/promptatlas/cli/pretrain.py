@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +11,7 @@ import typer
 
 from promptatlas.cli import print as show
 from promptatlas.cli.options import Json
+from promptatlas.cli.unfinished import keep
 from promptatlas.errors import ArtifactError, SettingError
 
 Texts = Annotated[
@@ -122,7 +121,7 @@ def begin(order: Order, folder: Path) -> bool:
             )
         show.note(f"going on with {folder}")
         return False
-    if folder.is_dir() and any(one.name != f"{ORDER}.new" for one in folder.iterdir()):
+    if folder.is_dir() and any(one.name != f".{ORDER}.new" for one in folder.iterdir()):
         raise SettingError(f"`{folder}` holds other things", hint="give another --out, or delete that folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,10 +137,3 @@ def kept_in(path: Path) -> dict[str, Any]:
         return cast(dict[str, Any], json.loads(path.read_text("utf-8")))
     except (OSError, ValueError) as error:
         raise ArtifactError(f"`{path}` can't be read: {error}", hint="delete its folder to begin anew") from error
-
-
-def keep(path: Path, value: Mapping[str, Any]) -> None:
-    """Write it whole or not at all."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(json.dumps(value), "utf-8")
-    os.replace(fresh, path)  # noqa: PTH105 - replaces on Windows too, as Path.rename doesn't

@@ -19,9 +19,9 @@ from promptatlas.artifact.folder import check_ours, remove, settle
 from promptatlas.artifact.folder import replace as replace_folder
 from promptatlas.cli import print as show
 from promptatlas.cli.card import Log, card, command, listener, picture, read_log
-from promptatlas.cli.pretrain import ORDER, Order, begin, keep, kept_in
+from promptatlas.cli.pretrain import ORDER, Order, begin, kept_in
 from promptatlas.cli.print import Bar
-from promptatlas.cli.unfinished import run_folder
+from promptatlas.cli.unfinished import keep, run_folder
 from promptatlas.cli.work import STOPPED, interruptible
 from promptatlas.data.corpus import Corpus, Known, below, chance
 from promptatlas.errors import DataError, NeedsError, PromptAtlasError, SettingError, near

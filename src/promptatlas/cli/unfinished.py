@@ -80,14 +80,19 @@ def begin(request: Request, identity: Mapping[str, str], out: Path) -> bool:
         check(folder, identity)
         return True
     record = {"format": FORMAT, "version": VERSION, "request": asdict(request), "identity": dict(identity)}
-    fresh = folder / f".{RECORD}.new"
     try:
         folder.mkdir(parents=True)
-        fresh.write_text(json.dumps(record, indent=1, ensure_ascii=False), "utf-8")
-        os.replace(fresh, folder / RECORD)  # noqa: PTH105 - replaces on Windows too, as Path.rename doesn't
+        keep(folder / RECORD, record)
     except OSError as error:
         raise ArtifactError(f"`{folder}` can't be written: {error.strerror}", hint="give another --out") from error
     return False
+
+
+def keep(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON whole or not at all. Raises OSError."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(json.dumps(value, indent=1, ensure_ascii=False), "utf-8")
+    os.replace(fresh, path)  # noqa: PTH105 - replaces on Windows too, as Path.rename doesn't
 
 
 def find(folder: Path) -> Path:

@@ -125,9 +125,9 @@ class Known:
         texts = (text for path in self.files for text in (_strings if path.suffix == ".jsonl" else documents)(path))
         return np.unique(np.concatenate([np.zeros(0, np.int64), *map(_grams, texts)]))
 
-    def __contains__(self, text: str) -> bool:
+    def __contains__(self, text: object) -> bool:
         """Whether a document shares words with them."""
-        mine = _grams(text) if len(self.grams) else self.grams
+        mine = _grams(str(text)) if len(self.grams) else self.grams
         at = np.searchsorted(self.grams, mine).clip(max=len(self.grams) - 1)
         return bool((self.grams[at] == mine).any())
 

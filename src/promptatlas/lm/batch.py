@@ -198,9 +198,7 @@ def wanted(jobs: Sequence[Job], offsets: Sequence[int], kind: str, *, choose: bo
                 against[learned(ask)] = ask
             states |= isinstance(ask, Hidden) and ask.at == "head"
     asks = [(ask, job.row) for job in jobs for ask in job.asks]
-    alone = (
-        choose and not (states or ids or against) and not any(isinstance(ask, Tokens | Vocabulary) for ask, _ in asks)
-    )
+    alone = choose and not (states or against) and not any(isinstance(ask, Tokens | Vocabulary) for ask, _ in asks)
     chosen = tuple(i for ask, row in asks for i in _chosen(ask, row)) if alone else ()
     return Wanted(points, tuple(ids), everything, list(against.values()), states, chosen)
 

@@ -3,6 +3,7 @@
 Both compute what the plain path computes, to rounding.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,14 +29,14 @@ def attention(
     scaling = settings.get("scaling")
     query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     bias, queries = settings.get("position_bias"), query.shape[2]
-    if attention_mask is None and bias is None and queries > 1 and _causal(module, settings):
+    if attention_mask is None and bias is None and queries > 1 and causal(module, settings):
         steps = range(0, queries, QUERIES)
         some = [_triangle(query[:, :, at : at + QUERIES], key, value, at) for at in steps]
         out = torch.cat(some, 2) if len(some) > 1 else some[0]  # [rows, heads, queries, dim]
     else:
         scores = query @ key.transpose(-1, -2)
         scores = scores if bias is None else scores + bias
-        out = _hidden(scores, attention_mask, _causal(module, settings)).softmax(-1).to(value.dtype) @ value
+        out = _hidden(scores, attention_mask, causal(module, settings)).softmax(-1).to(value.dtype) @ value
     return out.transpose(1, 2).contiguous(), None
 
 
@@ -48,15 +49,16 @@ def _triangle(query: Tensor, key: Tensor, value: Tensor, at: int) -> Tensor:
     return scores.softmax(-1) @ value[:, :, :end]
 
 
-def _causal(module: nn.Module, settings: dict[str, Any]) -> bool:
+def causal(module: nn.Module, settings: Mapping[str, Any]) -> bool:
+    """Whether a query sees no key behind its own, as transformers says it: by the call, or else by the module."""
     said = settings.get("is_causal")
     return bool(getattr(module, "is_causal", True) if said is None else said)
 
 
-def _hidden(scores: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+def _hidden(scores: Tensor, mask: Tensor | None, forward: bool) -> Tensor:
     """Scores with what a query must not see far below all others."""
     queries, keys = scores.shape[-2:]
-    if mask is None and causal and queries > 1:  # as torch does: the first query sees the first key alone
+    if mask is None and forward and queries > 1:  # as torch does: the first query sees the first key alone
         mask = torch.ones(queries, keys, dtype=torch.bool, device=scores.device).tril()
     if mask is None:
         return scores

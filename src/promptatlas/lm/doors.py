@@ -185,9 +185,8 @@ def _in_front(
     keys = key.shape[2]
     more_key, more_value = (one.to(key.dtype).expand(rows, -1, -1, -1) for one in layer)
     length = more_key.shape[2]
-    causal = settings.get("is_causal")
-    causal = getattr(module, "is_causal", True) if causal is None else causal
-    if mask is None and causal and queries > 1:  # sdpa aligns its own causal mask with the first key
+    # sdpa aligns its own causal mask with the first key
+    if mask is None and queries > 1 and byhand.causal(module, settings):
         mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)[None, None]
     if mask is None and seen is not None:
         mask = torch.ones(1, 1, queries, keys, dtype=torch.bool, device=query.device)

@@ -1,7 +1,7 @@
 """Documents as one long file of tokens, and windows of it as examples."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -65,7 +65,7 @@ class Packed:
 
 
 def packed(
-    lm: LocalLM, documents: Iterable[str], folder: Path, *, key: str, held: float, without: Sequence[str] | object = ()
+    lm: LocalLM, documents: Iterable[str], folder: Path, *, key: str, held: float, without: Container[str] = ()
 ) -> Packed:
     """Token files in a folder; those that are there are read where their key is the same.
 
@@ -101,7 +101,7 @@ def packed(
 
 
 def _write(
-    lm: LocalLM, documents: Iterable[str], folder: Path, dtype: str, held: float, without: object,
+    lm: LocalLM, documents: Iterable[str], folder: Path, dtype: str, held: float, without: Container[str],
     figures: dict[str, int],
 ) -> None:  # fmt: skip
     """Tokenise in bulk, and append to the two files."""
@@ -110,7 +110,7 @@ def _write(
 
     def wanted() -> Iterator[str]:
         for text in documents:
-            if text in without:  # type: ignore[operator]
+            if text in without:
                 figures["left_out"] += 1
                 continue
             aside.append(chance(text, "held") < held)
