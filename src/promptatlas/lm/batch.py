@@ -1,6 +1,6 @@
-"""Jobs to batches: grouped by what they do to the weights, longest first, by budget; and each batch as tensors."""
+"""Jobs to batches: grouped by what they do to the weights, longest first, by budget; and what a batch puts in flight."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,9 +9,11 @@ from torch import Tensor
 
 from promptatlas.errors import CannotAttach, ModelError
 from promptatlas.lm.ask import Against, Ask, Given, Hidden, Job, Places, Tokens, Vocabulary
+from promptatlas.lm.beginnings import Layers
 from promptatlas.lm.doors import Points, Prefixes, Splice
-from promptatlas.lm.lm import LM
-from promptatlas.lm.row import Row
+from promptatlas.lm.lines import Line
+from promptatlas.lm.lm import LM, Kind
+from promptatlas.lm.sheet import Sheet
 from promptatlas.lm.site import AttentionPart, InputsPart, Part
 
 SLACK = 0.6  # a row shorter than this share of its batch's longest starts a batch of its own,
@@ -31,91 +33,108 @@ def groups(jobs: Sequence[Job]) -> Iterator[list[int]]:
     yield from found.values()
 
 
-def batches(jobs: Sequence[Job], indices: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """The longest first, so that memory runs out at once or never; at most `budget` positions each, padding counted."""
+def batches(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices by size, the largest first, so that memory runs out at once or never; `budget` positions with padding."""
     now: list[int] = []
     longest = 0
-    for i in sorted(indices, key=lambda i: -size(jobs[i])):
-        length = size(jobs[i])
-        if now and ((len(now) + 1) * longest > budget or (len(now) >= WORTH and length < SLACK * longest)):
+    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        if now and ((len(now) + 1) * longest > budget or (len(now) >= WORTH and sizes[i] < SLACK * longest)):
             yield now
             now = []
         if not now:
-            longest = length
+            longest = sizes[i]
         now.append(i)
     if now:
         yield now
 
 
-def size(job: Job) -> int:
-    """Positions of a job's row, its answer included."""
-    return len(job.row) + len(job.row.feed) + len(job.row.answer)
+def size(line: Line, kind: Kind) -> int:
+    """Positions that a line takes, its text's and its answers'."""
+    return len(line) + (len(line.job.row) if kind == "seq2seq" else 0)
 
 
-def ids_of(row: Row, kind: str) -> tuple[int, ...]:
-    """What goes into the model: the row, and a causal row's answer but for its last token, which predicts no more."""
-    return row.ids + row.answer[:-1] if kind == "causal" else row.ids
+class Tables:
+    """All vectors of the input parts of some lines, as one table, and where in it each line finds its own."""
 
-
-def padded(rows: Sequence[Sequence[int]], fill: int, *, left: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """[rows, length] of ids, and [rows, length] of what is real."""
-    length = max(map(len, rows))
-    pads = [[fill] * (length - len(row)) for row in rows]
-    ids = torch.tensor(
-        [[*pad, *row] if left else [*row, *pad] for pad, row in zip(pads, rows, strict=True)], device=device
-    )
-    sizes = torch.tensor([len(row) for row in rows], device=device)[:, None]
-    at = torch.arange(length, device=device)[None]
-    return ids, (at >= length - sizes if left else at < sizes)
-
-
-def spliced(lm: LM, jobs: Sequence[Job], shape: tuple[int, int], offsets: Sequence[int]) -> Splice | None:
-    """One table of all vectors in the batch, and where each goes."""
-    tables: list[Tensor] = []
-    made: dict[
-        tuple[str, int], tuple[int, int, int]
-    ] = {}  # part -> its first row in the table, its length, its stride by row
-    index = torch.zeros(shape, dtype=torch.long)
-    where = torch.zeros(shape, dtype=torch.bool)
-    total = 0
-    for i, job in enumerate(jobs):
-        for span in job.row.spans:
-            if span.kind != "part" or span.end == span.start:
+    def __init__(self, lm: LM, lines: Sequence[Line]) -> None:
+        """Ask every part once."""
+        users: dict[int, tuple[InputsPart, list[Line]]] = {}
+        for line in lines:
+            for name in dict.fromkeys(span.name for span in line.job.row.spans if span.kind == "part"):
+                part = line.job.parts[name]
+                users.setdefault(id(part), (cast(InputsPart, part), []))[1].append(line)
+        self._first: dict[int, int] = {}
+        self._stride: dict[int, tuple[int, dict[int, int]]] = {}
+        self.trained: set[int] = set()
+        tables: list[Tensor] = []
+        total = 0
+        for key, (part, some) in users.items():
+            if part.length == 0:
                 continue
-            part = job.parts[span.name]
-            key = (span.name, id(part))
-            if key not in made:
-                found = _vectors(lm, part, [one.row for one in jobs])
-                made[key] = (total, found.shape[-2], found.shape[-2] if found.dim() == 3 else 0)
-                tables.append(found.reshape(-1, found.shape[-1]))
-                total += tables[-1].shape[0]
-            first, length, stride = made[key]
-            start = span.start + offsets[i]
-            index[i, start : start + length] = torch.arange(first + stride * i, first + stride * i + length)
-            where[i, start : start + length] = True
-    if not tables:
-        return None
-    return Splice(torch.cat(tables), index.to(lm.device), where.to(lm.device))
+            found = part.vectors(lm, [line.job.row for line in some]).to(lm.device)
+            self._first[key] = total
+            if found.dim() == 3:  # made from each row
+                self._stride[key] = (found.shape[1], {id(line.job): i for i, line in enumerate(some)})
+            if found.requires_grad:
+                self.trained.add(key)
+            tables.append(found.reshape(-1, found.shape[-1]))
+            total += len(tables[-1])
+        self.table = torch.cat(tables) if len(tables) > 1 else tables[0] if tables else None
+
+    def by_row(self, part: Part) -> bool:
+        """Whether a part's vectors are made from each row."""
+        return id(part) in self._stride
+
+    def place(self, line: Line, part: Part) -> int:
+        """Where in the table a line's vectors of a part begin."""
+        length, which = self._stride.get(id(part), (0, {}))
+        return self._first[id(part)] + (length * which[id(line.job)] if which else 0)
+
+    def splice(self, lm: LM, lines: Sequence[Line], sheet: Sheet) -> Splice | None:
+        """Which vectors go where on a sheet; None where none do."""
+        spans = [
+            (i, line, span)
+            for i, line in enumerate(lines)
+            for span in line.job.row.spans
+            if span.kind == "part" and span.start < min(span.end, line.begin + sheet.lengths[i]) and span.end > line.begin
+        ]
+        if not spans or self.table is None:
+            return None
+        index = torch.zeros(sheet.ids.shape, dtype=torch.long)
+        where = torch.zeros(sheet.ids.shape, dtype=torch.bool)
+        for i, line, span in spans:
+            start, stop = max(span.start, line.begin), min(span.end, line.begin + sheet.lengths[i])
+            row, column = sheet.at(i, start - line.begin)
+            first = self.place(line, line.job.parts[span.name]) + start - span.start
+            index[row, column : column + stop - start] = torch.arange(first, first + stop - start)
+            where[row, column : column + stop - start] = True
+        return Splice(self.table, index.to(lm.device), where.to(lm.device))
 
 
-def _vectors(lm: LM, part: Part, rows: Sequence[Row]) -> Tensor:
-    return cast(InputsPart, part).vectors(lm, rows).to(lm.device)
-
-
-def prefixed(lm: LM, jobs: Sequence[Job]) -> dict[str, Prefixes]:
-    """Prefixes of the batch by place; rows with shorter ones or none don't see the rest."""
-    mine = [_attention_part(job.parts) for job in jobs]
-    distinct = list({id(part): part for part in mine if part is not None}.values())
+def prefixed(lm: LM, lines: Sequence[Line], fronts: Sequence[Layers | None] | None = None) -> dict[str, Prefixes]:
+    """What attention sees in front of each line, by place: its prefix part, and the beginning it goes on from."""
+    mine = [(front_part(line.job.parts), front) for line, front in zip(lines, fronts or [None] * len(lines), strict=True)]
+    parts = {id(part): part.prefix(lm) for part, _ in mine if part is not None}  # once a part, not once a line
+    distinct = {(id(part), id(front)): (parts.get(id(part), {}), front) for part, front in mine
+                if part is not None or front is not None}
     if not distinct:
         return {}
-    order = {id(part): i for i, part in enumerate(distinct)}
-    which = [-1 if part is None else order[id(part)] for part in mine]
-    found = [part.prefix(lm) for part in distinct]  # once a part, not once a row
+    order = {key: i for i, key in enumerate(distinct)}
+    which = [order.get((id(part), id(front)), -1) for part, front in mine]
+    found = [_joined(prefix, front) for prefix, front in distinct.values()]
     places = {place for one in found for place in one}
     return {place: _stack([one.get(place) for one in found], which, lm.device) for place in places}
 
 
-def _attention_part(parts: Mapping[str, Part]) -> AttentionPart | None:
+def _joined(prefix: Mapping[str, Layers], front: Layers | None) -> Mapping[str, Layers]:
+    if front is None or not prefix:
+        return prefix if front is None else {"self": front}
+    pairs = zip(prefix["self"], front, strict=True)
+    return {"self": [(torch.cat([a[0].to(b[0]), b[0]], 1), torch.cat([a[1].to(b[1]), b[1]], 1)) for a, b in pairs]}
+
+
+def front_part(parts: Mapping[str, Part]) -> AttentionPart | None:
+    """The prefix among some parts. Raises CannotAttach where there are several."""
     found = [name for name, part in parts.items() if part.site == "attention"]
     if len(found) > 1:
         raise CannotAttach(
@@ -126,7 +145,7 @@ def _attention_part(parts: Mapping[str, Part]) -> AttentionPart | None:
 
 
 def _stack(
-    found: Sequence[Sequence[tuple[Tensor, Tensor]] | None], which: Sequence[int], device: torch.device
+    found: Sequence[Layers | None], which: Sequence[int], device: torch.device
 ) -> Prefixes:
     """Layers of one place for every row: shared where all rows have the same, else gathered and padded."""
     if len(found) == 1 and found[0] is not None and min(which) == 0:
@@ -160,10 +179,10 @@ def _longer(one: Tensor, length: int) -> Tensor:
 class Wanted:
     """What each job of a batch wants of the head: its points, and the columns over all."""
 
-    points: list[list[tuple[int, int]]]  # a job and ask each: (row, position)
+    points: list[list[tuple[int, int]]]  # a job and ask each: (row, column)
     ids: tuple[int, ...]
     all_ids: bool
-    against: list[Against]
+    against: list[tuple[Against, list[int]]]  # learned rows, and the points they are for
     states: bool
     chosen: tuple[int, ...]  # a token a point, where nothing else is asked of any point; else empty
 
@@ -177,34 +196,47 @@ class Wanted:
         if self.chosen:
             chosen = torch.tensor(self.chosen, device=device)
             return Points(at[:, 0], at[:, 1], None, all_ids=False, chosen=chosen)
-        against = [(one.vectors.to(device), None if one.bias is None else one.bias.to(device)) for one in self.against]
+        against = [
+            (one.vectors.to(device), None if one.bias is None else one.bias.to(device),
+             torch.tensor(points, device=device))
+            for one, points in self.against
+        ]  # fmt: skip
         return Points(at[:, 0], at[:, 1], ids, self.all_ids, against)
 
 
-def wanted(jobs: Sequence[Job], offsets: Sequence[int], kind: str, *, choose: bool) -> Wanted:
-    """Gather the asks of a batch that go through the head; `choose`: whether it may score chosen tokens alone."""
+def wanted(
+    asked: Sequence[tuple[Job, Callable[[Ask], list[tuple[int, int]]]]], *, choose: bool
+) -> Wanted:
+    """Gather the asks of a batch that go through the head.
+
+    Args:
+        asked: jobs, and where on the sheet each of their asks is read.
+        choose: whether chosen tokens may be scored alone.
+    """
     points: list[list[tuple[int, int]]] = []
     ids: dict[int, None] = {}
-    against: dict[tuple[int, int], Against] = {}
+    against: dict[tuple[int, int], tuple[Against, list[int]]] = {}
     everything = states = False
-    for i, job in enumerate(jobs):
+    count = 0
+    for job, where in asked:
         for ask in job.asks:
-            points.append([(i, at + offsets[i]) for at in positions(ask, job.row, kind)])
+            points.append(where(ask))
             if isinstance(ask, Tokens):
                 ids.update(dict.fromkeys(ask.ids))
                 everything |= ask.mass
             everything |= isinstance(ask, Given | Places | Vocabulary)
             if isinstance(ask, Against):
-                against[learned(ask)] = ask
+                against.setdefault(learned(ask), (ask, []))[1].extend(range(count, count + len(points[-1])))
             states |= isinstance(ask, Hidden) and ask.at == "head"
-    asks = [(ask, job.row) for job in jobs for ask in job.asks]
+            count += len(points[-1])
+    asks = [(ask, job) for job, _ in asked for ask in job.asks]
     alone = choose and not (states or against) and not any(isinstance(ask, Tokens | Vocabulary) for ask, _ in asks)
-    chosen = tuple(i for ask, row in asks for i in _chosen(ask, row)) if alone else ()
+    chosen = tuple(i for ask, job in asks for i in _chosen(ask, job)) if alone else ()
     return Wanted(points, tuple(ids), everything, list(against.values()), states, chosen)
 
 
-def _chosen(ask: Ask, row: Row) -> tuple[int, ...]:
-    return ask.ids if isinstance(ask, Places) else row.answer if isinstance(ask, Given) else ()
+def _chosen(ask: Ask, job: Job) -> tuple[int, ...]:
+    return ask.ids if isinstance(ask, Places) else job.row.answer if isinstance(ask, Given) else ()
 
 
 def learned(ask: Against) -> tuple[int, int]:
@@ -212,24 +244,20 @@ def learned(ask: Against) -> tuple[int, int]:
     return id(ask.vectors), id(ask.bias)
 
 
-def positions(ask: Ask, row: Row, kind: str) -> list[int]:
-    """Positions of the row (the decoder's, in a seq2seq model) whose head output an ask needs."""
+def positions(ask: Ask, job: Job, line: Line, kind: Kind) -> list[int]:
+    """Tokens of a line (the decoder's, in a seq2seq model) whose head output an ask needs."""
+    row = job.row
     if isinstance(ask, Places):
         return list(ask.positions)
     if isinstance(ask, Hidden) and ask.at != "head":
         return []
-    if isinstance(ask, Given):
-        return _answer(row, kind)
-    return [at for slot in row.slots for at in slot.positions]
-
-
-def _answer(row: Row, kind: str) -> list[int]:
-    """Where each token of a row's answer is read."""
+    if not isinstance(ask, Given):
+        return [at for slot in row.slots for at in slot.positions]
     if not row.slots:
         raise ModelError("an answer was given to a row without a slot", hint="put {mask} in the template")
     at = row.slots[0].positions
     if kind != "masked":
-        return [at[-1] + i for i in range(len(row.answer))]
+        return line.path(row.answer) if at[-1] == line.stem - 1 else [at[-1] + i for i in range(len(row.answer))]
     if len(at) != len(row.answer):
         raise ModelError(
             f"an answer of {len(row.answer)} tokens was given to a slot of {len(at)} masks",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from inspect import signature
 from threading import RLock
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 from promptatlas.lm import byhand
+from promptatlas.lm.sheet import Pack
 
 ATTENTION = "promptatlas"
 
@@ -48,7 +50,7 @@ class Points:
     positions: Tensor  # [points]
     ids: Tensor | None  # [asked]; None: nothing of the vocabulary, unless `all_ids`
     all_ids: bool
-    against: Sequence[tuple[Tensor, Tensor | None]] = ()
+    against: Sequence[tuple[Tensor, Tensor | None, Tensor]] = ()  # rows, biases, which points they are for
     chosen: Tensor | None = None  # [points]; a token a point whose log-probability is all that is wanted
     states: Tensor | None = None  # filled in: what entered the head at the points
     logp: Tensor | None = None  # filled in: [points], where tokens were chosen
@@ -62,6 +64,10 @@ class Flight:
     prefixes: Mapping[str, Prefixes] = field(default_factory=dict)
     points: Points | None = None
     after: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    pack: Pack | None = None  # how lines lie in one row (the decoder's, in a seq2seq model)
+    positions: Tensor | None = None  # [1, total], for models that aren't told them
+    cross: Pack | None = None  # the same of the encoder's states that a decoder looks at
+    record: list[tuple[Tensor, Tensor]] | None = None  # filled in: keys and values of each layer, [rows, heads, length, dim]
     keep: bool = False  # whether the body's last states are wanted
     kept: Tensor | None = None  # filled in: [rows, length, hidden]
 
@@ -127,10 +133,58 @@ def install_head(head: nn.Module, extra: Tensor | None) -> None:
             columns.append(plain(at) if extra is None else plain(at) + extra)
         elif points.ids is not None:
             columns.append(some(at, points.ids))
-        columns += [nn.functional.linear(at, vectors.to(at.dtype), bias) for vectors, bias in points.against]
+        if points.against:
+            columns.append(_learned(at, points.against))
         return (torch.cat(columns, -1) if columns else at[:, :0])[None]  # [1, points, columns]
 
     head.forward = narrowed
+
+
+def _learned(at: Tensor, against: Sequence[tuple[Tensor, Tensor | None, Tensor]]) -> Tensor:
+    """[points, most rows]: every point against the learned rows that are for it alone."""
+    found = [
+        nn.functional.linear(at if len(which) == len(at) else at[which], vectors.to(at.dtype), bias)
+        for vectors, bias, which in against
+    ]
+    if len(found) == 1 and len(found[0]) == len(at):
+        return found[0]
+    most = max(one.shape[1] for one in found)
+    rows = torch.cat([nn.functional.pad(one, (0, most - one.shape[1])) for one in found])
+    return at.new_zeros(len(at), most).index_copy(0, torch.cat([which for _, _, which in against]), rows.to(at.dtype))
+
+
+def install_positions(model: nn.Module) -> None:
+    """Let packed passes say where tokens stand to models that would count them themselves, or by a bias of distances."""
+    for module in model.modules():
+        if hasattr(module, "compute_bias") and hasattr(module, "relative_attention_bias"):
+            module.compute_bias = _distances(module.compute_bias)
+        elif isinstance(module, nn.Embedding) and "position_ids" in signature(module.forward).parameters:
+            module.forward = _positions(module.forward)  # type: ignore[method-assign]
+
+
+def _distances(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def biased(queries: int, keys: int, device: Any = None, past_seen_tokens: Any = 0) -> Tensor:
+        flight = FLIGHT.get()
+        pack = flight.pack if flight else None
+        if pack is None:
+            return plain(queries, keys, device=device, past_seen_tokens=past_seen_tokens)
+        longest = pack.index.shape[1]
+        bias = plain(longest, longest, device=device)  # [1, heads, longest, longest]
+        if pack.depths is None:
+            return bias
+        return bias[0].permute(1, 2, 0)[pack.depths[:, :, None], pack.depths[:, None, :]].permute(0, 3, 1, 2)
+
+    return biased
+
+
+def _positions(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def placed(*args: Any, **settings: Any) -> Tensor:
+        flight = FLIGHT.get()
+        if flight is None or flight.positions is None:
+            return plain(*args, **settings)
+        return plain(args[0], position_ids=flight.positions[0])
+
+    return placed
 
 
 def install_body(body: nn.Module) -> None:
@@ -160,21 +214,57 @@ def install_after(name: str, module: nn.Module) -> None:
 def attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **settings: Any
 ) -> tuple[Tensor, Any]:
-    """Attention with the prefix in flight, if any, in front of the keys and values."""
+    """Attention line by line, with what is in flight in front of the keys and values."""
     record = RECORD.get()
     if record is not None:
         record.append((module, key, query.shape[2]))
     flight = FLIGHT.get()
     place = getattr(module, "_promptatlas_place", None)
-    prefixes = flight.prefixes.get(place[0]) if flight and place else None
-    if prefixes is not None and place is not None:
+    if flight is None or place is None:
+        out: tuple[Tensor, Any] = byhand.attention(module, query, key, value, attention_mask, **settings)
+        return out
+    if flight.record is not None:
+        flight.record.append((key, value))
+    if flight.pack is not None:
+        query, key, value, attention_mask, settings = _spread(
+            flight.pack, flight.cross if place[0] == "cross" else None, query, key, value, attention_mask, settings
+        )
+    prefixes = flight.prefixes.get(place[0])
+    if prefixes is not None:
         layer = place[1] if place[1] >= 0 else prefixes.count % len(prefixes.layers)
         prefixes.count += 1
         key, value, attention_mask, settings = _in_front(
             module, query, key, value, attention_mask, settings, prefixes.layers[layer], prefixes.seen
         )
-    out: tuple[Tensor, Any] = byhand.attention(module, query, key, value, attention_mask, **settings)
-    return out
+    states, weights = byhand.attention(module, query, key, value, attention_mask, **settings)
+    return (states if flight.pack is None else flight.pack.gather(states)), weights
+
+
+def _spread(
+    pack: Pack, cross: Pack | None, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None,
+    settings: dict[str, Any],
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, dict[str, Any]]:  # fmt: skip
+    """A packed row as lines; `mask` and a bias of distances are the lines' already (see `masks`)."""
+    keys = pack
+    if cross is not None:  # every token of an answer sees the whole text it belongs to
+        keys, mask = cross, cross.real[:, None, None, :]
+        settings = {name: one for name, one in settings.items() if name != "position_bias"}
+    return pack.spread(query), keys.spread(key), keys.spread(value), mask, settings
+
+
+def masks(
+    batch_size: int, q_length: int, kv_length: int, q_offset: int = 0, kv_offset: int = 0,
+    attention_mask: Tensor | None = None, **settings: Any,
+) -> Tensor | None:  # fmt: skip
+    """What sees what, as transformers builds it; of a packed row, for its lines."""
+    flight = FLIGHT.get()
+    pack = flight.pack if flight else None
+    if pack is None:
+        return sdpa_mask(batch_size, q_length, kv_length, q_offset, kv_offset, attention_mask=attention_mask, **settings)
+    if pack.tree is not None:
+        return pack.tree
+    rows, longest = pack.index.shape
+    return sdpa_mask(rows, longest, longest, attention_mask=pack.real, **settings)
 
 
 def _in_front(
@@ -202,7 +292,7 @@ def _in_front(
 
 
 AttentionInterface.register(ATTENTION, attend)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+AttentionMaskInterface.register(ATTENTION, masks)
 
 
 class Weights:

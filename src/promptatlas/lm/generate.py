@@ -9,8 +9,10 @@ from transformers import StoppingCriteriaList
 
 from promptatlas.errors import ModelError, SettingError, TooLong
 from promptatlas.lm.ask import Decode, Job, Text
-from promptatlas.lm.batch import batches, groups, padded, prefixed, spliced
+from promptatlas.lm.batch import Tables, batches, groups, prefixed
 from promptatlas.lm.doors import Flight, flying
+from promptatlas.lm.lines import Line
+from promptatlas.lm.sheet import padded_sheet
 from promptatlas.text.runs import Before
 
 if TYPE_CHECKING:
@@ -34,8 +36,8 @@ def generate(lm: "LocalLM", jobs: Sequence[Job], how: Decode) -> list[list[Text]
         overrides, after = lm.touching(jobs[group[0]].parts)
         with lm.weights.swapped(overrides), torch.no_grad(), torch.random.fork_rng(devices=_devices(lm)):
             torch.manual_seed(how.seed)
-            for batch in batches(jobs, group, lm.budget):
-                for indices in _fed_alike(jobs, batch):
+            for batch in batches([len(jobs[i].row) for i in group], lm.budget):
+                for indices in _fed_alike(jobs, [group[i] for i in batch]):
                     found |= zip(indices, _write(lm, [jobs[i] for i in indices], how, after), strict=True)
     return [found[i] for i in range(len(jobs))]
 
@@ -66,9 +68,10 @@ def _devices(lm: "LocalLM") -> list[Any]:
 
 def _write(lm: "LocalLM", jobs: Sequence[Job], how: Decode, after: Any) -> list[list[Text]]:
     left = lm.kind == "causal"  # writing goes on at the right end of every row
-    ids, real = padded([job.row.ids for job in jobs], lm.tokenizer.pad, left=left, device=lm.device)
-    offsets = [ids.shape[1] - len(job.row) if left else 0 for job in jobs]
-    flight = Flight(spliced(lm, jobs, (ids.shape[0], ids.shape[1]), offsets), prefixed(lm, jobs), None, after)
+    lines = [Line(job, list(job.row.ids), len(job.row)) for job in jobs]
+    sheet = padded_sheet([line.ids for line in lines], lm.tokenizer.pad, left=left, device=lm.device)
+    ids, real = sheet.ids, sheet.real
+    flight = Flight(Tables(lm, lines).splice(lm, lines, sheet), prefixed(lm, lines), None, after)
     copies = max(how.beams, how.n if how.temperature > 0 else 1)
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": real.long()}
     begin = ids.shape[1]

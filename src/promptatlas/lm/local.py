@@ -22,6 +22,7 @@ from promptatlas.lm.doors import (
     install_after,
     install_body,
     install_head,
+    install_positions,
     install_splice,
 )
 from promptatlas.lm.family import Family
@@ -29,13 +30,19 @@ from promptatlas.lm.generate import generate
 from promptatlas.lm.kind import Layout
 from promptatlas.lm.lm import Kind
 from promptatlas.lm.places import Spot, spots
-from promptatlas.lm.reading import read_batch
+from promptatlas.lm.kept import Kept
+from promptatlas.lm.lines import lined
+from promptatlas.lm.reading import Pass
 from promptatlas.lm.row import Row
+from promptatlas.lm.sheet import Spent
 from promptatlas.lm.site import ActivationsPart, InputsPart, Part, WeightsPart
+from promptatlas.lm.share import Shared
 from promptatlas.lm.tokens import Tokenizer
+from promptatlas.lm.ways import Found, Ways, find as find_ways, reach
 from promptatlas.text.runs import Before, Runs, TextRun
 
 CHUNK = 1024  # jobs a stream holds at a time
+KEPT = 1 << 28  # bytes of beginnings that outlive a read
 
 
 class LocalLM:
@@ -54,7 +61,9 @@ class LocalLM:
         self.tokenizer, self.name, self.window = tokenizer, name, window
         self.kind: Kind = kind
         self.budget, self.left = budget, left and kind == "causal"
-        self._family, self.layout, self._weights_hash = family, layout, weights_hash
+        self.family, self.layout, self._weights_hash = family, layout, weights_hash
+        self.kept, self.spent = Kept(KEPT), Spent()
+        self._reach = reach(model.config)
         # an encoder may embed by a module of its own, tied to the model's by its weight alone
         self._embedding: Any = (model.get_encoder() if kind == "seq2seq" else model).get_input_embeddings()
         self._head: Any = model.get_output_embeddings()
@@ -67,6 +76,7 @@ class LocalLM:
         self._hooked: set[str] = set()
         install_splice(self._embedding)
         install_body(self.body)
+        install_positions(model)
         extra = getattr(model, "final_logits_bias", None)
         if extra is not None:  # as wide as the vocabulary, added behind the head: the head adds it, the model a zero
             model.final_logits_bias = extra.new_zeros(1, 1)
@@ -105,6 +115,11 @@ class LocalLM:
     def attention(self) -> Attention:
         """Attention layers by place, as prefixes need them; found by one tiny pass."""
         return find(self)
+
+    @cached_property
+    def fast(self) -> Found:
+        """Which fast ways of reading this model may take, and why not the others."""
+        return find_ways(self)
 
     @cached_property
     def bare(self) -> bool:
@@ -147,7 +162,7 @@ class LocalLM:
     def prefixes(self) -> Mapping[str, tuple[tuple[int, int], ...]]:
         """Attention a prefix can stand before; see `lm.LM.prefixes`."""
         if not self.attention.layers:
-            why = self._family.prefix or "its attention is not reached through the attention interface"
+            why = self.family.prefix or "its attention is not reached through the attention interface"
             raise CannotAttach(
                 f"a prefix can't be put before the attention of {self.model.config.model_type}: {why}",
                 hint="use vectors at the input (`prompt_tuning`), or another family of model",
@@ -170,13 +185,32 @@ class LocalLM:
     def read(self, jobs: Sequence[Job]) -> list[Reading]:
         """A reading a job, in order; see `lm.LM.read`."""
         self._check(jobs)
+        return self.read_by(jobs, self.fast.ways)
+
+    def read_by(self, jobs: Sequence[Job], ways: Ways) -> list[Reading]:
+        """The same, by these ways alone."""
         found: dict[int, Reading] = {}
         for group in batching.groups(jobs):
-            overrides, after = self.touching(jobs[group[0]].parts)
+            parts = {name: part for name, part in jobs[group[0]].parts.items() if part.site in ("weights", "activations")}
+            overrides, after = self.touching(parts)
             with self.weights.swapped(overrides):
-                for indices in batching.batches(jobs, group, self.budget):
-                    found |= zip(indices, read_batch(self, [jobs[i] for i in indices], after), strict=True)
+                for readings in self._read(jobs, group, ways, parts, overrides, after):
+                    found |= readings
         return [found[i] for i in range(len(jobs))]
+
+    def _read(
+        self, jobs: Sequence[Job], group: Sequence[int], ways: Ways, parts: Mapping[str, Part],
+        overrides: Mapping[str, Tensor], after: Mapping[str, Any],
+    ) -> Iterator[dict[int, Reading]]:  # fmt: skip
+        near = all(len(jobs[i].row) + len(jobs[i].row.answer) <= self._reach for i in group)
+        lines = lined(jobs, group, self.kind, branch=ways.branch and (near or self.kind == "seq2seq"))
+        run = Pass(self, jobs, batching.Tables(self, lines), after, pack=ways.pack)
+        if ways.share and near:
+            trained = any(one.requires_grad for one in overrides.values()) or any(map(_trained, parts.values()))
+            yield from Shared(run, self.budget, self.kept, parts, trained).readings(lines)
+            return
+        for some in batching.batches([batching.size(line, self.kind) for line in lines], self.budget):
+            yield run.read([lines[i] for i in some])
 
     def stream(self, jobs: Iterable[Job]) -> Iterator[Reading]:
         """The same over any number of jobs, in constant memory."""
@@ -263,6 +297,10 @@ def _scale(embedding: nn.Module, token: int) -> float | None:
         out = embedding(torch.tensor([[token]], device=weight.device))[0, 0]
     scale = float(out.float().norm() / weight[token].float().norm())
     return scale if abs(scale - 1) > 1e-3 else None
+
+
+def _trained(part: Part) -> bool:
+    return isinstance(part, nn.Module) and any(one.requires_grad for one in part.parameters())
 
 
 def _length(part: InputsPart) -> int | tuple[int, ...]:

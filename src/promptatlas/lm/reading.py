@@ -1,4 +1,4 @@
-"""One batch through the model: rows to tensors, one pass, and each job's answers out of it."""
+"""Lines through the model: rows to tensors, as few passes as the answers need, and each job's answers out of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,108 +7,172 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from promptatlas.lm.ask import Against, Ask, Hidden, Job, Places, Read, Reading, Tokens, Vocabulary
-from promptatlas.lm.batch import Wanted, ids_of, learned, padded, prefixed, spliced, wanted
+from promptatlas.lm.ask import Ask, Hidden, Job, Reading
+from promptatlas.lm.batch import Tables, positions, prefixed, wanted
+from promptatlas.lm.beginnings import Layers
 from promptatlas.lm.doors import Flight, Points, Prefixes, flying
+from promptatlas.lm.lines import Line
+from promptatlas.lm.out import Out, answers
+from promptatlas.lm.sheet import Sheet, packed_sheet, padded_sheet, ragged
 
 if TYPE_CHECKING:
     from promptatlas.lm.local import LocalLM
 
 
-@dataclass
-class Out:
-    """What a pass left behind.
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What the passes of one read share.
 
     Attributes:
-        logits: [points, columns], the vocabulary's before the learned ones; None where nothing went through the head.
-        states: [points, head], what entered the head.
-        logp: [points], where tokens were chosen whose log-probabilities are all that is wanted.
-        layers: of the states rows are read from, [rows, length, hidden] a layer.
-        encoder: the same of a seq2seq model's encoder; `layers` itself otherwise.
-        real: [rows, length], positions of `encoder` that are a row's own.
-        offsets: where each row starts in `encoder`.
-        vocab: how many columns the whole head has.
-        head: how wide what enters the head is.
+        lm: the model.
+        jobs: all that is asked.
+        tables: the vectors of input parts.
+        after: functions on what modules put out.
+        pack: whether lines may lie behind each other in one row.
     """
 
-    logits: Tensor | None
-    states: Tensor | None
-    logp: Tensor | None
-    layers: Sequence[Tensor]
-    encoder: Sequence[Tensor]
-    real: Tensor
-    offsets: Sequence[int]
-    vocab: int
-    head: int
+    lm: "LocalLM"
+    jobs: Sequence[Job]
+    tables: Tables
+    after: Mapping[str, Any]
+    pack: bool
+
+    def packs(self, lines: Sequence[Line], rows: Sequence[Sequence[int]]) -> bool:
+        """Whether these tokens lie behind each other: where padding would cost, and where answers branch."""
+        return self.pack and (ragged([len(row) for row in rows]) or any(line.branched for line in lines))
+
+    def sheet(self, lines: Sequence[Line], rows: Sequence[Sequence[int]], *, pack: bool, answers: bool = True) -> Sheet:
+        """Tokens of lines as tensors; `answers`: whether they are what `Line.ids` has yet to run."""
+        lm = self.lm
+        if pack:
+            depths = [
+                line.depths()[line.begin :] if answers else list(range(len(row)))
+                for line, row in zip(lines, rows, strict=True)
+            ]
+            trees = [line if answers and line.branched else None for line in lines]
+            reserved = lm.family.reserved if lm.kind == "masked" else 0
+            return packed_sheet(rows, depths, trees, reserved=reserved, device=lm.device)
+        found = padded_sheet(rows, lm.tokenizer.pad, left=lm.left, device=lm.device)
+        if answers and any(line.begin for line in lines):
+            first = torch.tensor([line.begin for line in lines], device=lm.device)[:, None]
+            found.positions = first + torch.arange(found.ids.shape[1], device=lm.device)[None]
+        return found
+
+    def read(self, lines: Sequence[Line], fronts: Sequence[Layers | None] | None = None) -> dict[int, Reading]:
+        """A reading for every job of some lines: one pass (an encoder's and a decoder's, in a seq2seq model)."""
+        kind = self.lm.kind
+        body = [line.job.row.ids if kind != "causal" else line.ids[line.begin :] for line in lines]
+        written = [line.ids for line in lines]  # of a decoder: it lies as the encoder does
+        pack = self.packs(lines, body) or (kind == "seq2seq" and self.packs(lines, written))
+        sheet = self.sheet(lines, body, pack=pack, answers=kind == "causal")
+        head = sheet if kind != "seq2seq" else self.sheet(lines, written, pack=pack)
+        self.lm.spent.add(sheet, head if head is not sheet else None)
+        asked = [(self.jobs[i], _where(self.jobs[i], line, n, head, kind)) for n, line in enumerate(lines) for i in line.jobs]
+        want = wanted(asked, choose=self.lm.bare)
+        hidden = [ask for job, _ in asked for ask in job.asks if isinstance(ask, Hidden)]
+        flight = Flight(
+            self.tables.splice(self.lm, lines, sheet), prefixed(self.lm, lines, fronts),
+            want.points_tensor(self.lm.device), self.after,
+        )  # fmt: skip
+        if kind == "seq2seq":
+            out = _encode_decode(self.lm, sheet, head, flight, hidden)
+        else:
+            out = self._once(lines, sheet, flight, hidden)
+        owners = [(i, n, line) for n, line in enumerate(lines) for i in line.jobs]
+        return answers(self.jobs, owners, want, out, sheet, head)
+
+    def begin(self, lines: Sequence[Line], fronts: Sequence[Layers | None]) -> list[Layers]:
+        """Keys and values of some beginnings (lines without jobs), each with those it goes on from."""
+        rows = [line.ids[line.begin :] for line in lines]
+        sheet = self.sheet(lines, rows, pack=self.packs(lines, rows))
+        self.lm.spent.add(sheet, None)
+        record: list[tuple[Tensor, Tensor]] = []
+        flight = Flight(
+            self.tables.splice(self.lm, lines, sheet), prefixed(self.lm, lines, fronts), None, self.after, record=record
+        )
+        with flying(_lying(flight, sheet)):
+            self.lm.body(**_inputs(self.lm, sheet), use_cache=False)
+        return [_layers_of(record, sheet, i, front) for i, front in enumerate(fronts)]
+
+    def _once(self, lines: Sequence[Line], sheet: Sheet, flight: Flight, hidden: Sequence[Hidden]) -> Out:
+        lm = self.lm
+        inputs = _inputs(lm, sheet)
+        if lm.layout.types > 1 and lm.kind == "masked":
+            types = torch.zeros_like(sheet.ids)
+            for n, line in enumerate(lines):
+                row, column = sheet.starts[n]
+                types[row, column : column + sheet.lengths[n]] = torch.tensor(line.job.row.types, device=lm.device)
+            inputs["token_type_ids"] = types
+        if lm.kind == "causal":
+            inputs["use_cache"] = False
+        deep = any(layer != -1 for ask in hidden for layer in ask.layers)
+        flight.keep = bool(hidden)
+        with flying(_lying(flight, sheet)):
+            model = lm.body if flight.points is None else lm.model
+            out = model(**inputs, output_hidden_states=deep)
+        layers = _kept(out.hidden_states if deep else None, flight.kept)
+        return Out(*_head(out, flight.points), layers, layers, *lm.outputs.shape)
 
 
-def read_batch(lm: "LocalLM", jobs: Sequence[Job], after: Mapping[str, Any]) -> list[Reading]:
-    """A reading a job: one pass (an encoder's and a decoder's, in a seq2seq model)."""
-    ids, real = padded([ids_of(job.row, lm.kind) for job in jobs], lm.tokenizer.pad, left=lm.left, device=lm.device)
-    offsets = [ids.shape[1] - len(ids_of(job.row, lm.kind)) if lm.left else 0 for job in jobs]
-    head_offsets = [0] * len(jobs) if lm.kind == "seq2seq" else offsets
-    want = wanted(jobs, head_offsets, lm.kind, choose=lm.bare)
-    points = want.points_tensor(lm.device)
-    flight = Flight(spliced(lm, jobs, (ids.shape[0], ids.shape[1]), offsets), prefixed(lm, jobs), points, after)
-    hidden = [ask for job in jobs for ask in job.asks if isinstance(ask, Hidden)]
-    if lm.kind == "seq2seq":
-        out = _encode_decode(lm, jobs, ids, real, flight, hidden)
-    else:
-        out = _once(lm, jobs, ids, real, offsets, flight, hidden)
-    return _answers(jobs, want, out, head_offsets)
+def _where(job: Job, line: Line, n: int, head: Sheet, kind: Any) -> Any:
+    """Where on the sheet an ask of a job is read."""
+
+    def where(ask: Ask) -> list[tuple[int, int]]:
+        return [head.at(n, at - line.begin) for at in positions(ask, job, line, kind)]
+
+    return where
 
 
-def _once(
-    lm: "LocalLM",
-    jobs: Sequence[Job],
-    ids: Tensor,
-    real: Tensor,
-    offsets: Sequence[int],
-    flight: Flight,
-    hidden: Sequence[Hidden],
-) -> Out:
-    inputs: dict[str, Any] = {"input_ids": ids}
-    if not real.all():  # without padding there is nothing to hide, and the faster kernels take no mask
-        inputs["attention_mask"] = real.long()
-    if lm.layout.types > 1 and lm.kind == "masked":
-        inputs["token_type_ids"] = padded([job.row.types for job in jobs], 0, left=lm.left, device=lm.device)[0]
-    if lm.left:
-        inputs["position_ids"] = (real.long().cumsum(-1) - 1).clamp(min=0)
-    if lm.kind == "causal":
-        inputs["use_cache"] = False
+def _lying(flight: Flight, sheet: Sheet, cross: Sheet | None = None) -> Flight:
+    """The flight of a pass over this sheet."""
+    flight.pack = sheet.pack
+    flight.positions = sheet.positions if sheet.pack is not None else None
+    flight.cross = None if cross is None else cross.pack
+    return flight
+
+
+def _inputs(lm: "LocalLM", sheet: Sheet) -> dict[str, Any]:
+    """What every model is told."""
+    inputs: dict[str, Any] = {"input_ids": sheet.ids}
+    # without padding there is nothing to hide, and the faster kernels take no mask
+    if sheet.positions is not None or not sheet.real.all():
+        inputs["attention_mask"] = sheet.real.long()
+    if sheet.positions is not None and lm.kind != "seq2seq":
+        inputs["position_ids"] = sheet.positions
+    return inputs
+
+
+def _layers_of(record: Sequence[tuple[Tensor, Tensor]], sheet: Sheet, line: int, front: Layers | None) -> Layers:
+    """Of one line, what was recorded, behind what it goes on from: [heads, length, dim] a layer."""
+    row, column = sheet.starts[line]
+    own = [tuple(side[row, :, column : column + sheet.lengths[line]] for side in pair) for pair in record]
+    if front is None:
+        return [(key.contiguous(), value.contiguous()) for key, value in own]
+    return [
+        (torch.cat([a[0], b[0]], 1), torch.cat([a[1], b[1]], 1)) for a, b in zip(front, own, strict=True)
+    ]
+
+
+def _encode_decode(lm: "LocalLM", sheet: Sheet, head: Sheet, flight: Flight, hidden: Sequence[Hidden]) -> Out:
     deep = any(layer != -1 for ask in hidden for layer in ask.layers)
-    flight.keep = bool(hidden)
-    with flying(flight):
-        model = lm.body if flight.points is None else lm.model
-        out = model(**inputs, output_hidden_states=deep)
-    layers = _layers(out.hidden_states if deep else None, flight.kept)
-    return Out(*_head(out, flight.points), layers, layers, real, offsets, *lm.outputs.shape)
-
-
-def _encode_decode(
-    lm: "LocalLM", jobs: Sequence[Job], ids: Tensor, real: Tensor, flight: Flight, hidden: Sequence[Hidden]
-) -> Out:
-    deep = any(layer != -1 for ask in hidden for layer in ask.layers)
-    with flying(Flight(flight.splice, _only(flight.prefixes, "encoder"), None, flight.after)):
-        encoded = lm.model.get_encoder()(input_ids=ids, attention_mask=real.long(), output_hidden_states=deep)
-    encoder = _layers(encoded.hidden_states if deep else None, encoded.last_hidden_state)
+    real = sheet.real.long()
+    with flying(_lying(Flight(flight.splice, _only(flight.prefixes, "encoder"), None, flight.after), sheet)):
+        encoded = lm.model.get_encoder()(input_ids=sheet.ids, attention_mask=real, output_hidden_states=deep)
+    encoder = _kept(encoded.hidden_states if deep else None, encoded.last_hidden_state)
     decoder: Sequence[Tensor] = encoder
     found: tuple[Tensor | None, Tensor | None, Tensor | None] = (None, None, None)
     at_slot = [ask for ask in hidden if ask.at == "slot"]
     if flight.points is not None or at_slot:
-        fed, fed_real = padded(
-            [job.row.feed + job.row.answer[:-1] for job in jobs], lm.tokenizer.pad, left=False, device=lm.device
-        )
         prefixes = _only(flight.prefixes, "decoder", "cross")
-        with flying(Flight(None, prefixes, flight.points or _nothing(lm), flight.after)):
+        with flying(_lying(Flight(None, prefixes, flight.points or _nothing(lm), flight.after), head, sheet)):
             out = lm.model(
-                encoder_outputs=encoded, attention_mask=real.long(),
-                decoder_input_ids=fed, decoder_attention_mask=fed_real.long(),
+                encoder_outputs=encoded, attention_mask=real,
+                decoder_input_ids=head.ids, decoder_attention_mask=head.real.long(),
                 output_hidden_states=bool(at_slot), use_cache=False,
             )  # fmt: skip
         found = _head(out, flight.points)
         decoder = out.decoder_hidden_states if at_slot else ()
-    return Out(*found, decoder, encoder, real, [0] * len(jobs), *lm.outputs.shape)
+    return Out(*found, decoder, encoder, *lm.outputs.shape)
 
 
 def _only(prefixes: Mapping[str, Prefixes], *places: str) -> dict[str, Prefixes]:
@@ -121,7 +185,7 @@ def _nothing(lm: "LocalLM") -> Points:
     return Points(none, none, none, all_ids=False)
 
 
-def _layers(deep: Sequence[Tensor] | None, last: Tensor | None) -> Sequence[Tensor]:
+def _kept(deep: Sequence[Tensor] | None, last: Tensor | None) -> Sequence[Tensor]:
     """All layers where they were kept, the last one as the model's body hands it on; else the last alone."""
     if last is None:
         return ()
@@ -130,94 +194,3 @@ def _layers(deep: Sequence[Tensor] | None, last: Tensor | None) -> Sequence[Tens
 
 def _head(out: Any, points: Points | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     return (None, None, None) if points is None else (out.logits[0].float(), points.states, points.logp)
-
-
-def _answers(jobs: Sequence[Job], want: Wanted, out: Out, head_offsets: Sequence[int]) -> list[Reading]:
-    """Each job's share of the pass, ask by ask."""
-    columns = _Columns(want, None if out.logp is not None else out.logits, out.vocab)
-    at = iter(want.points)
-    point = 0
-    readings: list[Reading] = []
-    for i, job in enumerate(jobs):
-        reads = []
-        for ask in job.asks:
-            count = len(next(at))
-            span = slice(point, point + count)
-            point += count
-            reads.append(
-                _hidden(ask, job, out, i, span, head_offsets[i])
-                if isinstance(ask, Hidden)
-                else Read(out.logp[span][None])
-                if out.logp is not None
-                else columns.read(ask, job, span)
-            )
-        readings.append(tuple(reads))
-    return readings
-
-
-class _Columns:
-    """Columns of the head's output by ask; what many jobs ask alike is gathered once."""
-
-    def __init__(self, want: Wanted, logits: Tensor | None, vocab: int) -> None:
-        self.want, self.logits, self.vocab = want, logits, vocab
-        self.place = {} if want.all_ids else {token: i for i, token in enumerate(want.ids)}
-        sizes = [one.vectors.shape[0] for one in want.against]
-        width = 0 if logits is None else logits.shape[1] - sum(sizes)
-        self.learned = {learned(one): (width + sum(sizes[:i]), sizes[i]) for i, one in enumerate(want.against)}
-        self.vocabulary = None if logits is None else logits[:, :width]
-        self.total = self.vocabulary.logsumexp(-1) if self.vocabulary is not None and want.all_ids else None
-        self.gathered: dict[tuple[int, ...], Tensor] = {}
-
-    def tokens(self, ids: tuple[int, ...]) -> Tensor:
-        """[points, asked] logits of these tokens at every point."""
-        if ids not in self.gathered:
-            columns = [self.place.get(i, i) for i in ids]
-            self.gathered[ids] = self.vocabulary[:, torch.tensor(columns, dtype=torch.long)]  # type: ignore[index]
-        return self.gathered[ids]
-
-    def read(self, ask: Ask, job: Job, span: slice) -> Read:
-        """What one ask gets of its points."""
-        if self.logits is None:
-            return self.nothing(ask)
-        if isinstance(ask, Tokens):
-            return Read(self.tokens(ask.ids)[span], self.total[span] if ask.mass and self.total is not None else None)
-        if isinstance(ask, Against):
-            first, count = self.learned[learned(ask)]
-            return Read(self.logits[span, first : first + count])
-        logp = self.vocabulary[span] - self.total[span, None]  # type: ignore[index]
-        if isinstance(ask, Vocabulary):
-            return Read(logp)
-        ids = ask.ids if isinstance(ask, Places) else job.row.answer
-        return Read(logp.gather(1, torch.tensor(ids, dtype=torch.long, device=logp.device)[:, None]).T)
-
-    def nothing(self, ask: Ask) -> Read:
-        """What an ask gets where the whole batch has no point to read at, shaped as it is in other company."""
-        if isinstance(ask, Tokens):
-            return Read(torch.zeros(0, len(ask.ids)), torch.zeros(0) if ask.mass else None)
-        if isinstance(ask, Against):
-            return Read(torch.zeros(0, ask.vectors.shape[0]))
-        return Read(torch.zeros(0, self.vocab) if isinstance(ask, Vocabulary) else torch.zeros(1, 0))
-
-
-def _hidden(ask: Hidden, job: Job, out: Out, i: int, span: slice, head_offset: int) -> Read:
-    """States of one row."""
-    if ask.at == "head":
-        return Read(torch.zeros(0, out.head) if out.states is None else out.states[span])
-    if ask.at == "slot":
-        places = [at + head_offset for slot in job.row.slots for at in slot.positions]
-        return Read(torch.cat([out.layers[layer][i, places].float() for layer in ask.layers], -1))
-    states = torch.cat([out.encoder[layer][i].float() for layer in ask.layers], -1)  # [length, layers * hidden]
-    if ask.at == "mean":
-        own = _own(job, out, i)
-        return Read((states * own[:, None]).sum(0, keepdim=True) / own.sum().clamp(min=1))
-    at = (job.row.first if ask.at == "first" else job.row.last) + out.offsets[i]
-    return Read(states[at : at + 1])
-
-
-def _own(job: Job, out: Out, i: int) -> Tensor:
-    """1 at the row's own tokens, 0 at padding and at parts' vectors."""
-    own = out.real[i].float().clone()
-    for span in job.row.spans:
-        if span.kind == "part":
-            own[span.start + out.offsets[i] : span.end + out.offsets[i]] = 0
-    return own

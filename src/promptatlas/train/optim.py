@@ -15,6 +15,7 @@ Schedule = Literal["constant", "linear", "slanted"]
 RISE = 0.1  # Howard & Ruder 2018, arXiv:1801.06146, sec. 3.2: cut_frac
 RATIO = 32  # the same: the lowest rate is the highest divided by this
 DECAY = 0.8  # Shazeer & Stern 2018, arXiv:1804.04235: the second moment's decay is 1 - step^-0.8
+LEAST = 1e-3  # the same: the size a weight is taken to have at least
 TINY = 1e-30  # the same: added to the squared gradient
 
 
@@ -32,6 +33,7 @@ class Optim:
         betas: decays of adamw's moments.
         eps: added to adamw's denominator.
         momentum: of sgd.
+        sized: the rate is times each weight's own root mean square (Shazeer & Stern 2018, sec. 8), of adamw.
     """
 
     kind: Kind = "adamw"
@@ -43,6 +45,7 @@ class Optim:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     momentum: float = 0.0
+    sized: bool = False
 
     def __post_init__(self) -> None:
         _known("kind", self.kind, get_args(Kind))
@@ -73,6 +76,9 @@ class Optim:
             return Adafactor(groups, lr=self.lr)
         if self.kind == "sgd":
             return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
+        if self.sized:
+            groups = [{**group, "params": [one]} for group in groups for one in group["params"]]
+            return SizedAdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
         return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
 
 
@@ -120,6 +126,24 @@ class Adafactor(torch.optim.Optimizer):
         update = gradient * state["square"].rsqrt()
         update /= update.square().mean().sqrt().clamp(min=1.0)
         one.mul_(1 - lr * weight_decay).sub_(update, alpha=lr)
+
+
+class SizedAdamW(torch.optim.AdamW):
+    """AdamW, each weight at its own pace: the rate times its root mean square, and never times less than `LEAST`.
+
+    Weights of very different sizes, as T5's (embeddings of size 1 beside projections of a hundredth), move alike then.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient."""
+        rates = [group["lr"] for group in self.param_groups]
+        for group in self.param_groups:
+            sizes = [one.square().mean().sqrt().item() for one in group["params"]]
+            group["lr"] *= max(LEAST, *sizes)
+        torch.optim.AdamW.step(self)
+        for group, rate in zip(self.param_groups, rates, strict=True):
+            group["lr"] = rate
 
 
 def _known(name: str, value: str, values: tuple[str, ...]) -> None:

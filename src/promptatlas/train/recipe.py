@@ -18,6 +18,7 @@ TRAIN: Mapping[str, object] = {
     "warmup": 0.03,
     "weight_decay": 0.01,
     "clip": 1.0,
+    "sized": False,
     "every": 500,
     "compile": False,
 }
@@ -89,7 +90,7 @@ def read(path: Path) -> Recipe:
         Pretrain(**_known(one, names, path, "objective"))
         for one in cast(list[dict[str, Any]], found.get("objective", []))
     )
-    moves = ("lr", "warmup", "weight_decay", "clip")
+    moves = ("lr", "warmup", "weight_decay", "clip", "sized")
     optim = Optim(schedule="linear", betas=(0.9, 0.98), **cast(Any, {name: train[name] for name in moves}))
     if len({KINDS[one.objective] for one in objectives}) > 1:
         raise SettingError(f"`{path}` has objectives of different kinds of model", hint="one model has one kind")
