@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from promptatlas.errors import CannotAttach
 from promptatlas.lm.ask import Job, Tokens, Vocabulary
-from promptatlas.lm.doors import Flight, Prefixes, attend, flying
+from promptatlas.lm.attend import attend
+from promptatlas.lm.doors import Flight, Prefixes, flying
 from promptatlas.parts.prefix import Prefix, normal
 from promptatlas.testing.same import same
 from promptatlas.testing.tiny import names, tiny

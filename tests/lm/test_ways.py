@@ -1,6 +1,7 @@
 """Every fast way of reading says what the plain way says, and passes the same gradients on."""
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 
 import pytest
 import torch
@@ -8,12 +9,13 @@ from tests.lm.rows import row
 from torch import Tensor, nn
 
 from promptatlas.lm.ask import Against, Given, Hidden, Job, Places, Tokens, Vocabulary
+from promptatlas.lm.engine import read_by
 from promptatlas.lm.local import LocalLM
 from promptatlas.lm.site import Part
 from promptatlas.lm.ways import Ways, reach
 from promptatlas.parts.prefix import normal
-from promptatlas.parts.vectors import vocabulary
-from promptatlas.parts.weights import lora
+from promptatlas.parts.vectors import Vectors, vocabulary
+from promptatlas.parts.weights import Values, lora
 from promptatlas.testing.same import same, same_readings
 from promptatlas.testing.tiny import names, tiny
 
@@ -53,7 +55,7 @@ def test_fast_is_plain(name: str, kind: str) -> None:
     lm = tiny(name)
     jobs = jobs_of(lm, kind)
     with torch.no_grad():
-        for wanted, found, again in zip(lm.read_by(jobs, Ways()), lm.read(jobs), lm.read(jobs), strict=True):
+        for wanted, found, again in zip(read_by(lm, jobs, Ways()), lm.read(jobs), lm.read(jobs), strict=True):
             same_readings(found, wanted, f"{name} {kind}")
             same_readings(again, wanted, f"{name} {kind}, from what was kept")
 
@@ -72,7 +74,7 @@ def test_gradients_are_the_plain_ones(name: str, kind: str) -> None:
 def _gradients(lm: LocalLM, jobs: Sequence[Job], ways: Ways) -> list[Tensor]:
     (part,) = jobs[0].parts.values()
     assert isinstance(part, nn.Module)
-    readings = lm.read_by(jobs, ways)
+    readings = read_by(lm, jobs, ways)
     sum(one.values.float().square().mean() for reading in readings for one in reading).backward()  # type: ignore[union-attr]
     return [one.grad for one in part.parameters() if one.grad is not None]
 
@@ -81,7 +83,7 @@ def test_mixed_prompts_share_one_pass() -> None:
     lm = tiny("gpt2")
     jobs = [job for kind in ("plain", "soft", "late", "prefix") for job in jobs_of(lm, kind)]
     with torch.no_grad():
-        for found, wanted in zip(lm.read(jobs), lm.read_by(jobs, Ways()), strict=True):
+        for found, wanted in zip(lm.read(jobs), read_by(lm, jobs, Ways()), strict=True):
             same_readings(found, wanted, "mixed")
 
 
@@ -129,8 +131,6 @@ def test_a_seq2seq_encoder_reads_a_text_once() -> None:
 
 
 def test_orders_of_demonstrations_share_what_they_begin_with() -> None:
-    from itertools import permutations
-
     lm = tiny("gpt2")
     lm.kept.clear()
     shown = [f"Review: {text} . It was grand and the town sat on the cat . " for text in ("ran", "sat", "old", "hill")]
@@ -152,7 +152,7 @@ def test_training_changes_what_is_kept() -> None:
         for one in part.parameters():
             one.mul_(2.0)
         after = lm.read(jobs)[0][0].values
-        same(after, lm.read_by(jobs, Ways())[0][0].values, "after a step")
+        same(after, read_by(lm, jobs, Ways())[0][0].values, "after a step")
     assert float((after - before).abs().max()) > 1e-4
 
 
@@ -174,7 +174,7 @@ def test_text_before_trained_vectors_is_run_once_for_all_epochs() -> None:
 def test_a_vocabulary_is_read_at_every_place_of_many() -> None:
     lm = tiny("gpt2")
     jobs = [Job(job.row, (Places((1, 3), (5, 7)),)) for job in _told(lm, SHOWN + "{text}", TEXTS)]
-    for found, wanted in zip(lm.read(jobs), lm.read_by(jobs, Ways()), strict=True):
+    for found, wanted in zip(lm.read(jobs), read_by(lm, jobs, Ways()), strict=True):
         same_readings(found, wanted, "places inside what is shared")
 
 
@@ -189,3 +189,90 @@ def test_models_that_cannot_say_why() -> None:
 def test_how_far_attention_looks_back() -> None:
     assert reach(tiny("gpt2").model.config) > 1 << 20
     assert reach(tiny("modernbert").model.config) < 1 << 20
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
+def test_a_frozen_body_is_run_once_under_learned_rows(name: str) -> None:
+    lm = tiny(name)
+    lm.kept.clear()
+    rows = lm.outputs[list(WORDS)].clone().requires_grad_()
+    bias = torch.zeros(len(WORDS), requires_grad=True)
+    made = [row(lm, "{text} It was {mask}", text=text) for text in TEXTS]
+    jobs = [Job(one, (Against(rows, bias), Hidden(at="mean"))) for one in made]
+    wanted = read_by(lm, jobs, Ways())
+    spent = lm.spent.tokens
+    first = lm.read(jobs)
+    assert lm.spent.tokens > spent
+    spent = lm.spent.tokens
+    second = lm.read(jobs)
+    assert lm.spent.tokens == spent
+    grads = []
+    for readings in (wanted, first, second):
+        rows.grad = bias.grad = None
+        sum(one[0].values.square().sum() for one in readings).backward()  # type: ignore[union-attr]
+        assert rows.grad is not None
+        assert bias.grad is not None
+        grads.append((rows.grad, bias.grad))
+    for readings, (of_rows, of_bias) in zip((first, second), grads[1:], strict=True):
+        for found, right in zip(readings, wanted, strict=True):
+            same_readings(found, right, name)
+        same(of_rows, grads[0][0], "gradient of rows")
+        same(of_bias, grads[0][1], "gradient of biases")
+
+
+TOP = ["bert", "roberta", "modernbert", "gpt2", "llama", "qwen2", "opt"]
+
+
+def _top(lm: LocalLM) -> Values:
+    """The biases and gains of the last layer."""
+    last = lm.blocks[-1] + "."
+    found = {name: value for name, value in lm.parameters.items() if name.startswith(last) and value.ndim == 1}
+    return Values(found)
+
+
+@pytest.mark.parametrize("name", TOP)
+def test_layers_below_the_lowest_trained_one_are_run_once(name: str) -> None:
+    lm = tiny(name)
+    lm.kept.clear()
+    parts: dict[str, Part] = {"top": _top(lm), "x": vocabulary(lm, 3, seed=1)}
+    (soft,) = [part for part in parts.values() if isinstance(part, Vectors)]
+    soft.requires_grad_(False)
+    jobs = [Job(row(lm, "{@x}{text} It was {mask}", parts, text=text), (Vocabulary(),), parts) for text in TEXTS]
+    lm.kept.limit, limit = 0, lm.kept.limit
+    plain, wanted = read_by(lm, jobs, Ways()), _grads(lm, jobs, parts["top"])
+    lm.kept.limit = limit
+    blocks = lm.model.get_submodule(lm.blocks[0])
+    calls: list[int] = []
+    handle = next(blocks.children()).register_forward_hook(lambda *_: calls.append(1))
+    try:
+        for turn, passes in enumerate((1, 1)):
+            for one, right in zip(lm.read(jobs), plain, strict=True):
+                same_readings(one, right, f"{name}, turn {turn}")
+            for grad, right_grad in zip(_grads(lm, jobs, parts["top"]), wanted, strict=True):
+                same(grad, right_grad, f"{name}, turn {turn}")
+            assert len(calls) == passes, "the first layer was run again"
+    finally:
+        handle.remove()
+
+
+def _grads(lm: LocalLM, jobs: Sequence[Job], part: Part) -> list[Tensor]:
+    assert isinstance(part, nn.Module)
+    part.zero_grad()
+    sum(one[0].values.square().mean() for one in lm.read(jobs)).backward()  # type: ignore[union-attr]
+    return [one.grad.clone() for one in part.parameters() if one.grad is not None]
+
+
+@pytest.mark.parametrize("kind", ["soft", "prefix", "lora"])
+@pytest.mark.parametrize("name", [*TOP, "t5", "bart"])
+def test_checkpointing_changes_no_gradient(name: str, kind: str) -> None:
+    lm = tiny(name)
+    jobs = jobs_of(lm, kind)
+    (part,) = jobs[0].parts.values()
+    wanted = _grads(lm, jobs, part)
+    lm.checkpointing = True
+    try:
+        found = _grads(lm, jobs, part)
+    finally:
+        lm.checkpointing = False
+    for one, right in zip(found, wanted, strict=True):
+        same(one, right, f"{name} {kind}")

@@ -79,6 +79,7 @@ def _model(lm: Any) -> dict[str, Any]:
         "kind": lm.kind,
         "can": sorted(lm.can),
         "prefix": prefix,
+        **_fast(lm),
         "window": lm.window,
         "width": lm.width,
         "vocabulary": lm.vectors.shape[0],
@@ -88,6 +89,25 @@ def _model(lm: Any) -> dict[str, Any]:
         "weights": lm.identity["weights"],
         "tokenizer": lm.identity["tokenizer"],
     }
+
+
+def _fast(lm: Any) -> dict[str, str]:
+    """Which fast ways of reading the model gets, and why not the others."""
+    offered = {
+        "no padding": lm.fast.why.get("pack"),
+        "answers branch from one text": lm.fast.why.get("branch"),
+        "shared beginnings run once": lm.fast.why.get("share"),
+        "frozen layers run once": None if lm.blocks and lm.kind != "seq2seq" else _no_blocks(lm),
+        "log-probabilities in chunks": None if lm.bare else "something is done to its logits behind the head",
+    }
+    ways = {name: "yes" if why is None else f"no: {why}" for name, why in offered.items()}
+    return {**ways, "positions a pass": f"{lm.budget:,}", "kept between reads": f"{lm.kept.limit >> 20:,} MB at most"}
+
+
+def _no_blocks(lm: Any) -> str:
+    if lm.kind == "seq2seq":
+        return "a decoder's layers need what the first one says of distances"
+    return "its layers can't be told apart (they share weights, or are not reached)"
 
 
 def _cell(value: Any) -> show.Cell:

@@ -1,4 +1,4 @@
-"""Jobs to batches: grouped by what they do to the weights, longest first, by budget; and what a batch puts in flight."""
+"""Jobs to batches: grouped by what they do to the weights, longest first, by budget; what a batch puts in flight."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +96,9 @@ class Tables:
             (i, line, span)
             for i, line in enumerate(lines)
             for span in line.job.row.spans
-            if span.kind == "part" and span.start < min(span.end, line.begin + sheet.lengths[i]) and span.end > line.begin
+            if span.kind == "part"
+            and span.start < min(span.end, line.begin + sheet.lengths[i])
+            and span.end > line.begin
         ]
         if not spans or self.table is None:
             return None
@@ -113,10 +115,15 @@ class Tables:
 
 def prefixed(lm: LM, lines: Sequence[Line], fronts: Sequence[Layers | None] | None = None) -> dict[str, Prefixes]:
     """What attention sees in front of each line, by place: its prefix part, and the beginning it goes on from."""
-    mine = [(front_part(line.job.parts), front) for line, front in zip(lines, fronts or [None] * len(lines), strict=True)]
+    mine = [
+        (front_part(line.job.parts), front) for line, front in zip(lines, fronts or [None] * len(lines), strict=True)
+    ]
     parts = {id(part): part.prefix(lm) for part, _ in mine if part is not None}  # once a part, not once a line
-    distinct = {(id(part), id(front)): (parts.get(id(part), {}), front) for part, front in mine
-                if part is not None or front is not None}
+    distinct = {
+        (id(part), id(front)): (parts.get(id(part), {}), front)
+        for part, front in mine
+        if part is not None or front is not None
+    }
     if not distinct:
         return {}
     order = {key: i for i, key in enumerate(distinct)}
@@ -144,9 +151,7 @@ def front_part(parts: Mapping[str, Part]) -> AttentionPart | None:
     return cast(AttentionPart, parts[found[0]]) if found else None
 
 
-def _stack(
-    found: Sequence[Layers | None], which: Sequence[int], device: torch.device
-) -> Prefixes:
+def _stack(found: Sequence[Layers | None], which: Sequence[int], device: torch.device) -> Prefixes:
     """Layers of one place for every row: shared where all rows have the same, else gathered and padded."""
     if len(found) == 1 and found[0] is not None and min(which) == 0:
         return Prefixes([(key.to(device)[None], value.to(device)[None]) for key, value in found[0]], None)
@@ -204,9 +209,7 @@ class Wanted:
         return Points(at[:, 0], at[:, 1], ids, self.all_ids, against)
 
 
-def wanted(
-    asked: Sequence[tuple[Job, Callable[[Ask], list[tuple[int, int]]]]], *, choose: bool
-) -> Wanted:
+def wanted(asked: Sequence[tuple[Job, Callable[[Ask], list[tuple[int, int]]]]], *, choose: bool) -> Wanted:
     """Gather the asks of a batch that go through the head.
 
     Args:

@@ -5,6 +5,7 @@ Only a causal model has them: what it makes of a token depends on nothing behind
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from torch import Tensor
@@ -73,7 +74,7 @@ class Candidate:
 def plan(candidates: Sequence[Candidate]) -> list[Beginning]:
     """Beginnings that are worth a pass, parents before children; the first is empty, for lines that share nothing."""
     ordered = sorted(candidates, key=Candidate.order)
-    common = [0, *(_common(a, b) for a, b in zip(ordered, ordered[1:], strict=False))]
+    common = [0, *(_common(a, b) for a, b in pairwise(ordered))]
     root = Beginning(None)
     found = [root]
     work = [(0, len(ordered), root)]
@@ -91,7 +92,7 @@ def plan(candidates: Sequence[Candidate]) -> list[Beginning]:
         if (high - low - 1) * (shared - at.stop) >= GAIN:
             at = _grow(found, at, ordered[low], shared, keep=shared <= cut)
         edges = [low, *(i for i in range(low + 1, high) if common[i] == shared), high]
-        work += [(a, b, at) for a, b in zip(edges, edges[1:], strict=False)][::-1]
+        work += [(a, b, at) for a, b in pairwise(edges)][::-1]
     return found
 
 

@@ -1,14 +1,18 @@
 """Runs to rows: one tokenisation per stretch of text, offsets deciding what may be cut."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Lock
 
 from promptatlas.errors import TemplateError, TooLong
 from promptatlas.lm.kind import Layout
 from promptatlas.lm.row import Row, Slot, Span
 from promptatlas.lm.tokens import Pieces, Stretch, Tokenizer
 from promptatlas.text.runs import ItemsRun, MarkRun, PartRun, Runs, SlotRun, TextRun
+
+ROWS = 4096  # rows that are remembered
 
 
 @dataclass
@@ -43,6 +47,34 @@ def encode(
     stretches = [piece[0] for row in pieces for piece in row if isinstance(piece, tuple)]
     tokens = tokenizer.stretches(stretches)
     return [_row(row, tokens, tokenizer, layout, lengths, widths=widths, window=window) for row in pieces]
+
+
+class Rows:
+    """Rows that were encoded before, the least recently used leaving first: epochs tokenise once."""
+
+    def __init__(self, limit: int = ROWS) -> None:
+        """None yet."""
+        self.limit = limit
+        self._rows: OrderedDict[Hashable, Row] = OrderedDict()
+        self._lock = Lock()
+
+    def encode(
+        self, runs: Sequence[Runs], tokenizer: Tokenizer, layout: Layout,
+        lengths: Mapping[str, int | tuple[int, ...]], *, widths: Mapping[str, int], window: int,
+    ) -> list[Row]:  # fmt: skip
+        """As `encode`."""
+        how = (tuple(sorted(lengths.items())), tuple(sorted(widths.items())), window)
+        with self._lock:
+            found = {one: self._rows[one, how] for one in runs if (one, how) in self._rows}
+        new = [one for one in dict.fromkeys(runs) if one not in found]
+        found |= zip(new, encode(new, tokenizer, layout, lengths, widths=widths, window=window), strict=True)
+        with self._lock:
+            for one in found:
+                self._rows[one, how] = found[one]
+                self._rows.move_to_end((one, how))
+            while len(self._rows) > self.limit:
+                self._rows.popitem(last=False)
+        return [found[one] for one in runs]
 
 
 def _pieces(runs: Runs, layout: Layout) -> list[Piece]:

@@ -1,15 +1,17 @@
-"""Beginnings that outlive a read: keys and values by what they were made from, the least recently used leaving first."""
+"""What outlives a read: beginnings and constants by what they were made from, the least recently used leaving first."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from threading import Lock
 from typing import Any
 
-from promptatlas.lm.beginnings import Layers
+from torch import Tensor, nn
+
+from promptatlas.lm.site import Part
 
 
 class Kept:
-    """At most `limit` bytes of keys and values.
+    """At most `limit` bytes of tensors.
 
     What they were made from is told by token ids and by the parts themselves, which are held so that no other can take
     a part's place in memory.
@@ -18,15 +20,15 @@ class Kept:
     def __init__(self, limit: int) -> None:
         """Nothing yet; a `limit` of 0 keeps nothing."""
         self.limit, self.bytes = limit, 0
-        self._entries: OrderedDict[Hashable, tuple[Layers, int, Any]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[Any, int, Any]] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
         """How many are kept."""
         return len(self._entries)
 
-    def get(self, key: Hashable) -> Layers | None:
-        """What was kept under a key."""
+    def get(self, key: Hashable) -> Any:
+        """What was kept under a key; None where nothing is."""
         with self._lock:
             found = self._entries.get(key)
             if found is None:
@@ -34,15 +36,15 @@ class Kept:
             self._entries.move_to_end(key)
             return found[0]
 
-    def put(self, key: Hashable, layers: Layers, made_from: Any) -> None:
-        """Keep it, if it fits at all."""
-        size = sum(tensor.numel() * tensor.element_size() for pair in layers for tensor in pair)
+    def put(self, key: Hashable, what: Any, tensors: Iterable[Tensor], made_from: Any) -> None:
+        """Keep what is made of these tensors, if it fits at all."""
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         if size > self.limit:
             return
         with self._lock:
             old = self._entries.pop(key, None)
             self.bytes += size - (old[1] if old else 0)
-            self._entries[key] = (layers, size, made_from)
+            self._entries[key] = (what, size, made_from)
             while self.bytes > self.limit:
                 _, (_, gone, _) = self._entries.popitem(last=False)
                 self.bytes -= gone
@@ -52,3 +54,15 @@ class Kept:
         with self._lock:
             self._entries.clear()
             self.bytes = 0
+
+
+def made(part: Part) -> Hashable:
+    """Tells a part from others, and from itself after a step of training."""
+    if not isinstance(part, nn.Module):
+        return id(part)
+    return id(part), part.training, tuple((id(one), one._version) for one in part.parameters())
+
+
+def trained(part: object) -> bool:
+    """Whether gradients go to a part."""
+    return isinstance(part, nn.Module) and any(one.requires_grad for one in part.parameters())

@@ -26,7 +26,7 @@ from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
 from promptatlas.errors import LoadError, SettingError, near
-from promptatlas.lm.doors import ATTENTION
+from promptatlas.lm.attend import ATTENTION
 from promptatlas.lm.family import family
 from promptatlas.lm.kind import Layout, hole
 from promptatlas.lm.lm import Kind
@@ -49,7 +49,14 @@ def embedded() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / "config.json").is_file()}
 
 
-def load(name: str | Path, device: str | None = None, dtype: str = "float32", *, kind: Kind | None = None) -> LocalLM:
+def load(
+    name: str | Path,
+    device: str | None = None,
+    dtype: str = "float32",
+    *,
+    kind: Kind | None = None,
+    checkpointing: bool = False,
+) -> LocalLM:
     """A language model by embedded name, folder, or name on a model hub.
 
     Args:
@@ -57,6 +64,7 @@ def load(name: str | Path, device: str | None = None, dtype: str = "float32", *,
         device: "cpu", "cuda", "cuda:1"; the GPU where there is one if not said.
         dtype: "float32", "bfloat16" or "float16".
         kind: how to use it, where its configuration leaves that open.
+        checkpointing: train with less memory and more time: layers are run again where gradients need what is in them.
 
     Raises:
         LoadError: nothing there, or not a language model; names the embedded models.
@@ -70,7 +78,9 @@ def load(name: str | Path, device: str | None = None, dtype: str = "float32", *,
         config, backend = _described(folder, str(name))
         found = kind or _kind(config, str(name))
         model = _weights(folder, str(name), config, found, DTYPES[dtype])
-    return wrap(model.to(there), backend, name=str(name), kind=found, weights_hash=lambda: _hash(folder, model))
+    lm = wrap(model.to(there), backend, name=str(name), kind=found, weights_hash=lambda: _hash(folder, model))
+    lm.checkpointing = checkpointing
+    return lm
 
 
 def _described(folder: str | Path, name: str) -> tuple[Any, Any]:

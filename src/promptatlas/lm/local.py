@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from promptatlas.errors import CannotAttach
-from promptatlas.lm import batch as batching
 from promptatlas.lm import encode as encoding
+from promptatlas.lm import engine, room
 from promptatlas.lm.ask import Decode, Hidden, Job, Reading, Text
 from promptatlas.lm.attention import Attention, find
+from promptatlas.lm.blocks import install
 from promptatlas.lm.doors import (
     Flight,
     Points,
@@ -27,18 +28,16 @@ from promptatlas.lm.doors import (
 )
 from promptatlas.lm.family import Family
 from promptatlas.lm.generate import generate
+from promptatlas.lm.kept import Kept
 from promptatlas.lm.kind import Layout
 from promptatlas.lm.lm import Kind
 from promptatlas.lm.places import Spot, spots
-from promptatlas.lm.kept import Kept
-from promptatlas.lm.lines import lined
-from promptatlas.lm.reading import Pass
 from promptatlas.lm.row import Row
 from promptatlas.lm.sheet import Spent
 from promptatlas.lm.site import ActivationsPart, InputsPart, Part, WeightsPart
-from promptatlas.lm.share import Shared
 from promptatlas.lm.tokens import Tokenizer
-from promptatlas.lm.ways import Found, Ways, find as find_ways, reach
+from promptatlas.lm.ways import Found, reach
+from promptatlas.lm.ways import find as find_ways
 from promptatlas.text.runs import Before, Runs, TextRun
 
 CHUNK = 1024  # jobs a stream holds at a time
@@ -48,22 +47,32 @@ KEPT = 1 << 28  # bytes of beginnings that outlive a read
 class LocalLM:
     """An LM over a transformers model; see `lm.LM` for the five verbs.
 
-    The model is frozen and in evaluation mode for good. `budget` is the most positions, padding counted, of one pass;
-    `left` pads causal rows on the left.
+    The model is frozen and in evaluation mode for good.
+
+    Attributes:
+        budget: positions of one pass, padding counted; from the free memory where it isn't given.
+        left: pad causal rows on the left.
+        checkpointing: where gradients are wanted, keep what enters each layer alone, and run layers again for the rest:
+            less memory for more time.
+        kept: what outlives a read; its `limit` is in bytes.
+        spent: what the model has been made to read so far.
+        reach: how many tokens every layer looks back at least.
+        biased: whether it goes by a bias of distances between all pairs of positions.
     """
 
     def __init__(
         self, model: Any, tokenizer: Tokenizer, *, name: str, kind: Kind, family: Family, layout: Layout, window: int,
-        weights_hash: Any, budget: int = 8192, left: bool = False,
+        weights_hash: Any, budget: int | None = None, left: bool = False, checkpointing: bool = False,
     ) -> None:  # fmt: skip
         """Install the doors; use `load` rather than this."""
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer, self.name, self.window = tokenizer, name, window
         self.kind: Kind = kind
-        self.budget, self.left = budget, left and kind == "causal"
+        self.left = left and kind == "causal"
         self.family, self.layout, self._weights_hash = family, layout, weights_hash
-        self.kept, self.spent = Kept(KEPT), Spent()
-        self._reach = reach(model.config)
+        self._rows = encoding.Rows()
+        self.kept, self.spent, self.checkpointing = Kept(KEPT), Spent(), checkpointing
+        self.reach = reach(model.config)
         # an encoder may embed by a module of its own, tied to the model's by its weight alone
         self._embedding: Any = (model.get_encoder() if kind == "seq2seq" else model).get_input_embeddings()
         self._head: Any = model.get_output_embeddings()
@@ -74,9 +83,10 @@ class LocalLM:
         self.weights = Weights(model)
         self._scale = _scale(self._embedding, tokenizer.filler)
         self._hooked: set[str] = set()
+        self.budget = room.budget(self) if budget is None else budget
         install_splice(self._embedding)
         install_body(self.body)
-        install_positions(model)
+        self.biased = install_positions(model)
         extra = getattr(model, "final_logits_bias", None)
         if extra is not None:  # as wide as the vocabulary, added behind the head: the head adds it, the model a zero
             model.final_logits_bias = extra.new_zeros(1, 1)
@@ -119,7 +129,17 @@ class LocalLM:
     @cached_property
     def fast(self) -> Found:
         """Which fast ways of reading this model may take, and why not the others."""
-        return find_ways(self)
+        mine = self.spent, self.kept
+        self.spent, self.kept = Spent(), Kept(KEPT)  # what is tried out counts for nothing
+        try:
+            return find_ways(self, engine.read_by)
+        finally:
+            self.spent, self.kept = mine
+
+    @cached_property
+    def blocks(self) -> list[str]:
+        """Names of the model's layers; none where they can't be told apart."""
+        return install(self) if self.attention.layers else []
 
     @cached_property
     def bare(self) -> bool:
@@ -176,41 +196,16 @@ class LocalLM:
     def encode(
         self, runs: Sequence[Runs], parts: Mapping[str, Part], *, widths: Mapping[str, int] | None = None, room: int = 0
     ) -> list[Row]:
-        """Rows of these runs; see `lm.LM.encode`."""
+        """Rows of these runs; see `lm.LM.encode`. The same runs again are not tokenised again."""
         lengths = {name: _length(cast(InputsPart, part)) for name, part in parts.items() if part.site == "inputs"}
         # these write the answer after the text, in the same window
         free = self.window - (room if self.kind == "causal" or self.layout.fill == "infill" else 0)
-        return encoding.encode(runs, self.tokenizer, self.layout, lengths, widths=widths or {}, window=free)
+        return self._rows.encode(runs, self.tokenizer, self.layout, lengths, widths=widths or {}, window=free)
 
     def read(self, jobs: Sequence[Job]) -> list[Reading]:
         """A reading a job, in order; see `lm.LM.read`."""
         self._check(jobs)
-        return self.read_by(jobs, self.fast.ways)
-
-    def read_by(self, jobs: Sequence[Job], ways: Ways) -> list[Reading]:
-        """The same, by these ways alone."""
-        found: dict[int, Reading] = {}
-        for group in batching.groups(jobs):
-            parts = {name: part for name, part in jobs[group[0]].parts.items() if part.site in ("weights", "activations")}
-            overrides, after = self.touching(parts)
-            with self.weights.swapped(overrides):
-                for readings in self._read(jobs, group, ways, parts, overrides, after):
-                    found |= readings
-        return [found[i] for i in range(len(jobs))]
-
-    def _read(
-        self, jobs: Sequence[Job], group: Sequence[int], ways: Ways, parts: Mapping[str, Part],
-        overrides: Mapping[str, Tensor], after: Mapping[str, Any],
-    ) -> Iterator[dict[int, Reading]]:  # fmt: skip
-        near = all(len(jobs[i].row) + len(jobs[i].row.answer) <= self._reach for i in group)
-        lines = lined(jobs, group, self.kind, branch=ways.branch and (near or self.kind == "seq2seq"))
-        run = Pass(self, jobs, batching.Tables(self, lines), after, pack=ways.pack)
-        if ways.share and near:
-            trained = any(one.requires_grad for one in overrides.values()) or any(map(_trained, parts.values()))
-            yield from Shared(run, self.budget, self.kept, parts, trained).readings(lines)
-            return
-        for some in batching.batches([batching.size(line, self.kind) for line in lines], self.budget):
-            yield run.read([lines[i] for i in some])
+        return engine.read(self, jobs)
 
     def stream(self, jobs: Iterable[Job]) -> Iterator[Reading]:
         """The same over any number of jobs, in constant memory."""
@@ -297,10 +292,6 @@ def _scale(embedding: nn.Module, token: int) -> float | None:
         out = embedding(torch.tensor([[token]], device=weight.device))[0, 0]
     scale = float(out.float().norm() / weight[token].float().norm())
     return scale if abs(scale - 1) > 1e-3 else None
-
-
-def _trained(part: Part) -> bool:
-    return isinstance(part, nn.Module) and any(one.requires_grad for one in part.parameters())
 
 
 def _length(part: InputsPart) -> int | tuple[int, ...]:

@@ -38,7 +38,7 @@ class Out:
 def answers(
     jobs: Sequence[Job], owners: Sequence[tuple[int, int, Line]], want: Wanted, out: Out, sheet: Sheet, head: Sheet
 ) -> dict[int, Reading]:
-    """Readings by job, ask by ask; `owners` are jobs in the order of `want`, each with its line and the line's place."""
+    """Readings by job, ask by ask; `owners` are jobs in the order of `want`, each with its line's place and line."""
     columns = _Columns(want, None if out.logp is not None else out.logits, out.vocab)
     at = iter(want.points)
     point = 0
@@ -101,9 +101,7 @@ class _Columns:
         return Read(torch.zeros(0, self.vocab) if isinstance(ask, Vocabulary) else torch.zeros(1, 0))
 
 
-def _hidden(
-    ask: Hidden, job: Job, out: Out, span: slice, owner: tuple[int, Line], sheet: Sheet, head: Sheet
-) -> Read:
+def _hidden(ask: Hidden, job: Job, out: Out, span: slice, owner: tuple[int, Line], sheet: Sheet, head: Sheet) -> Read:
     """States of one row."""
     n, line = owner
     if ask.at == "head":

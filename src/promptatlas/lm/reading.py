@@ -1,7 +1,8 @@
 """Lines through the model: rows to tensors, as few passes as the answers need, and each job's answers out of them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from promptatlas.lm.ask import Ask, Hidden, Job, Reading
 from promptatlas.lm.batch import Tables, positions, prefixed, wanted
-from promptatlas.lm.beginnings import Layers
+from promptatlas.lm.beginnings import Layers as KeysValues
+from promptatlas.lm.blocks import Layers, Stopped, key, laid
 from promptatlas.lm.doors import Flight, Points, Prefixes, flying
 from promptatlas.lm.lines import Line
 from promptatlas.lm.out import Out, answers
@@ -29,6 +31,8 @@ class Pass:
         tables: the vectors of input parts.
         after: functions on what modules put out.
         pack: whether lines may lie behind each other in one row.
+        floor: how many blocks come before the first that is trained: their states stay the same.
+        again: see `blocks.Layers`; None: gradients keep all they need.
     """
 
     lm: "LocalLM"
@@ -36,6 +40,8 @@ class Pass:
     tables: Tables
     after: Mapping[str, Any]
     pack: bool
+    floor: int = 0
+    again: Callable[[], AbstractContextManager[None]] | None = None
 
     def packs(self, lines: Sequence[Line], rows: Sequence[Sequence[int]]) -> bool:
         """Whether these tokens lie behind each other: where padding would cost, and where answers branch."""
@@ -58,7 +64,7 @@ class Pass:
             found.positions = first + torch.arange(found.ids.shape[1], device=lm.device)[None]
         return found
 
-    def read(self, lines: Sequence[Line], fronts: Sequence[Layers | None] | None = None) -> dict[int, Reading]:
+    def read(self, lines: Sequence[Line], fronts: Sequence[KeysValues | None] | None = None) -> dict[int, Reading]:
         """A reading for every job of some lines: one pass (an encoder's and a decoder's, in a seq2seq model)."""
         kind = self.lm.kind
         body = [line.job.row.ids if kind != "causal" else line.ids[line.begin :] for line in lines]
@@ -67,13 +73,16 @@ class Pass:
         sheet = self.sheet(lines, body, pack=pack, answers=kind == "causal")
         head = sheet if kind != "seq2seq" else self.sheet(lines, written, pack=pack)
         self.lm.spent.add(sheet, head if head is not sheet else None)
-        asked = [(self.jobs[i], _where(self.jobs[i], line, n, head, kind)) for n, line in enumerate(lines) for i in line.jobs]
+        asked = [
+            (self.jobs[i], _where(self.jobs[i], line, n, head, kind)) for n, line in enumerate(lines) for i in line.jobs
+        ]
         want = wanted(asked, choose=self.lm.bare)
         hidden = [ask for job, _ in asked for ask in job.asks if isinstance(ask, Hidden)]
         flight = Flight(
             self.tables.splice(self.lm, lines, sheet), prefixed(self.lm, lines, fronts),
             want.points_tensor(self.lm.device), self.after,
         )  # fmt: skip
+        flight.layers = Layers(again=self.again)
         if kind == "seq2seq":
             out = _encode_decode(self.lm, sheet, head, flight, hidden)
         else:
@@ -81,7 +90,7 @@ class Pass:
         owners = [(i, n, line) for n, line in enumerate(lines) for i in line.jobs]
         return answers(self.jobs, owners, want, out, sheet, head)
 
-    def begin(self, lines: Sequence[Line], fronts: Sequence[Layers | None]) -> list[Layers]:
+    def begin(self, lines: Sequence[Line], fronts: Sequence[KeysValues | None]) -> list[KeysValues]:
         """Keys and values of some beginnings (lines without jobs), each with those it goes on from."""
         rows = [line.ids[line.begin :] for line in lines]
         sheet = self.sheet(lines, rows, pack=self.packs(lines, rows))
@@ -90,6 +99,7 @@ class Pass:
         flight = Flight(
             self.tables.splice(self.lm, lines, sheet), prefixed(self.lm, lines, fronts), None, self.after, record=record
         )
+        flight.layers = Layers(again=self.again)
         with flying(_lying(flight, sheet)):
             self.lm.body(**_inputs(self.lm, sheet), use_cache=False)
         return [_layers_of(record, sheet, i, front) for i, front in enumerate(fronts)]
@@ -107,11 +117,31 @@ class Pass:
             inputs["use_cache"] = False
         deep = any(layer != -1 for ask in hidden for layer in ask.layers)
         flight.keep = bool(hidden)
+        if self.floor and not deep:
+            flight.layers.enter, flight.layers.states = self.floor, self._states(lines, sheet, flight, inputs)
         with flying(_lying(flight, sheet)):
             model = lm.body if flight.points is None else lm.model
             out = model(**inputs, output_hidden_states=deep)
         layers = _kept(out.hidden_states if deep else None, flight.kept)
         return Out(*_head(out, flight.points), layers, layers, *lm.outputs.shape)
+
+    def _states(self, lines: Sequence[Line], sheet: Sheet, flight: Flight, inputs: dict[str, Any]) -> Tensor:
+        """What enters block `floor`: kept from earlier reads, else run and kept."""
+        kept, keys = self.lm.kept, [key(self.lm, line, self.floor) for line in lines]
+        found = [kept.get(one) for one in keys]
+        if all(one is not None for one in found):
+            return laid(found, sheet)
+        below = replace(flight, points=None, keep=False, layers=Layers(stop=self.floor))
+        with torch.no_grad(), flying(_lying(below, sheet)), suppress(Stopped):
+            self.lm.body(**inputs)
+        states: Tensor = below.layers.states
+        if flight.splice is not None:
+            flight.splice.done = False
+        for n, (line, one) in enumerate(zip(lines, keys, strict=True)):
+            row, column = sheet.starts[n]
+            own = states[row, column : column + sheet.lengths[n]].clone()
+            kept.put(one, own, [own], dict(line.job.parts))
+        return states
 
 
 def _where(job: Job, line: Line, n: int, head: Sheet, kind: Any) -> Any:
@@ -142,21 +172,22 @@ def _inputs(lm: "LocalLM", sheet: Sheet) -> dict[str, Any]:
     return inputs
 
 
-def _layers_of(record: Sequence[tuple[Tensor, Tensor]], sheet: Sheet, line: int, front: Layers | None) -> Layers:
+def _layers_of(
+    record: Sequence[tuple[Tensor, Tensor]], sheet: Sheet, line: int, front: KeysValues | None
+) -> KeysValues:
     """Of one line, what was recorded, behind what it goes on from: [heads, length, dim] a layer."""
     row, column = sheet.starts[line]
     own = [tuple(side[row, :, column : column + sheet.lengths[line]] for side in pair) for pair in record]
     if front is None:
         return [(key.contiguous(), value.contiguous()) for key, value in own]
-    return [
-        (torch.cat([a[0], b[0]], 1), torch.cat([a[1], b[1]], 1)) for a, b in zip(front, own, strict=True)
-    ]
+    return [(torch.cat([a[0], b[0]], 1), torch.cat([a[1], b[1]], 1)) for a, b in zip(front, own, strict=True)]
 
 
 def _encode_decode(lm: "LocalLM", sheet: Sheet, head: Sheet, flight: Flight, hidden: Sequence[Hidden]) -> Out:
     deep = any(layer != -1 for ask in hidden for layer in ask.layers)
     real = sheet.real.long()
-    with flying(_lying(Flight(flight.splice, _only(flight.prefixes, "encoder"), None, flight.after), sheet)):
+    encode = Flight(flight.splice, _only(flight.prefixes, "encoder"), None, flight.after, layers=flight.layers)
+    with flying(_lying(encode, sheet)):
         encoded = lm.model.get_encoder()(input_ids=sheet.ids, attention_mask=real, output_hidden_states=deep)
     encoder = _kept(encoded.hidden_states if deep else None, encoded.last_hidden_state)
     decoder: Sequence[Tensor] = encoder
@@ -164,7 +195,8 @@ def _encode_decode(lm: "LocalLM", sheet: Sheet, head: Sheet, flight: Flight, hid
     at_slot = [ask for ask in hidden if ask.at == "slot"]
     if flight.points is not None or at_slot:
         prefixes = _only(flight.prefixes, "decoder", "cross")
-        with flying(_lying(Flight(None, prefixes, flight.points or _nothing(lm), flight.after), head, sheet)):
+        decode = Flight(None, prefixes, flight.points or _nothing(lm), flight.after, layers=flight.layers)
+        with flying(_lying(decode, head, sheet)):
             out = lm.model(
                 encoder_outputs=encoded, attention_mask=real,
                 decoder_input_ids=head.ids, decoder_attention_mask=head.real.long(),

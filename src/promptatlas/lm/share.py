@@ -2,16 +2,15 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
 
 import numpy as np
 import torch
-from torch import nn
 
 from promptatlas.lm.ask import Hidden, Reading
 from promptatlas.lm.batch import batches, front_part, positions
 from promptatlas.lm.beginnings import FIRST_PART, Beginning, Candidate, plan
-from promptatlas.lm.kept import Kept
+from promptatlas.lm.kept import Kept, made, trained
 from promptatlas.lm.lines import Line
 from promptatlas.lm.reading import Pass
 from promptatlas.lm.site import Part
@@ -99,7 +98,7 @@ class Shared:
         for at, layers in zip(level, self.run.begin(lines, fronts), strict=True):
             at.layers = layers
             if at.keep and at.line is not None:
-                self.kept.put(self._key(at), layers, dict(at.line.job.parts))
+                self.kept.put(self._key(at), layers, chain(*layers), dict(at.line.job.parts))
 
     def _key(self, at: Beginning) -> Hashable:
         """What a beginning was made from."""
@@ -155,18 +154,7 @@ class Shared:
     def _cut(self, line: Line, same: int) -> int:
         """Tokens that later reads may begin with too: in training all that no step changes, else the prompt's own."""
         front = front_part(line.job.parts)
-        if torch.is_grad_enabled() and (self.run.tables.trained or self.trained or _trained(front)):
-            return 0 if self.trained or _trained(front) else same
+        if torch.is_grad_enabled() and (self.run.tables.trained or self.trained or trained(front)):
+            return 0 if self.trained or trained(front) else same
         fields = [span.start for span in line.job.row.spans if span.kind == "field" and span.demo is None]
         return min([same, *fields])
-
-
-def made(part: Part) -> Hashable:
-    """Tells a part from others, and from itself after a step of training."""
-    if not isinstance(part, nn.Module):
-        return id(part)
-    return id(part), tuple((id(one), one._version) for one in part.parameters())
-
-
-def _trained(part: Any) -> bool:
-    return isinstance(part, nn.Module) and any(one.requires_grad for one in part.parameters())

@@ -32,6 +32,9 @@ class Ways:
     share: bool = False
 
 
+ReadBy = Callable[["LocalLM", Sequence[Job], Ways], list[Reading]]
+
+
 @dataclass(frozen=True)
 class Found:
     """Which ways a model may take, and of the others why not."""
@@ -40,8 +43,8 @@ class Found:
     why: Mapping[str, str]
 
 
-def find(lm: "LocalLM") -> Found:
-    """Try each way beside the plain one."""
+def find(lm: "LocalLM", read_by: ReadBy) -> Found:
+    """Try each way beside the plain one; `read_by` reads jobs by the ways it is given."""
     why: dict[str, str] = {}
     if lm.left:
         why = dict.fromkeys(("pack", "branch", "share"), "it was asked to pad on the left")
@@ -54,7 +57,7 @@ def find(lm: "LocalLM") -> Found:
     for name, jobs in (("pack", _ragged(lm)), ("branch", _branching(lm)), ("share", _beginning(lm))):
         needed = Ways(pack=True, branch=name == "branch", share=name == "share")
         if name not in why and (name == "pack" or "pack" not in why):
-            reason = _tried(lm, jobs, needed)
+            reason = _tried(lm, jobs, needed, read_by)
             if reason:
                 why[name] = reason
         elif "pack" in why:
@@ -62,12 +65,12 @@ def find(lm: "LocalLM") -> Found:
     return Found(Ways(**{name: name not in why for name in ("pack", "branch", "share")}), why)
 
 
-def _tried(lm: "LocalLM", jobs: Sequence[Job], ways: Ways) -> str:
+def _tried(lm: "LocalLM", jobs: Sequence[Job], ways: Ways, read_by: ReadBy) -> str:
     """Why a way can't be taken; "" where it says the same."""
     with torch.no_grad():
-        plain = lm.read_by(jobs, Ways())
+        plain = read_by(lm, jobs, Ways())
         try:
-            fast = lm.read_by(jobs, ways)
+            fast = read_by(lm, jobs, ways)
         except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
             return f"the model refuses it: {str(error).splitlines()[0][:80]}"
     off = max(_apart(a, b) for a, b in zip(plain, fast, strict=True))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -67,7 +67,7 @@ class Optim:
     def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """An optimiser of these parameters, its rate at `lr`."""
         every = list(parameters)
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [one for one in every if one.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [one for one in every if one.ndim <= 1], "weight_decay": 0.0},
         ]
