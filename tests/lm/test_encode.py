@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from tests.lm.rows import row, span
 
 from promptatlas.errors import TemplateError, TooLong
+from promptatlas.lm.encode import Rows
 from promptatlas.parts.tokens import Tokens
 from promptatlas.parts.vectors import Vectors
 from promptatlas.testing.tiny import names, tiny
@@ -230,3 +231,25 @@ def test_a_demonstration_is_told_apart() -> None:
     parsed = Template.parse("{text} It was {mask}.")
     from_demo = parsed.render({"text": "a dog"}, demos=[])
     assert {span.demo for span in lm.encode([from_demo], {})[0].spans} == {None}
+
+
+def test_the_same_runs_are_tokenised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = tiny("bert")
+    runs = Template.parse("{text} It was {mask} once again").render({"text": "the old hill"})
+    first = lm.encode([runs, runs], {})
+    monkeypatch.setattr(type(lm.tokenizer), "stretches", lambda *_: {})
+    assert lm.encode([runs], {}) == first[:1]
+    assert first[0] == first[1]
+
+
+def test_what_was_encoded_is_forgotten_in_the_order_of_use() -> None:
+    lm = tiny("bert")
+    rows = Rows(limit=2)
+    texts = [Template.parse("{text} {mask}").render({"text": text}) for text in ("a", "the cat", "a dog")]
+
+    def known() -> list[bool]:
+        return [any(key[0] == one for key in rows._rows) for one in texts]
+
+    for at in (0, 1, 0, 2):
+        rows.encode([texts[at]], lm.tokenizer, lm.layout, {}, widths={}, window=64)
+    assert known() == [True, False, True]

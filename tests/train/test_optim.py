@@ -69,6 +69,18 @@ def test_the_first_step_of_adafactor_is_the_rate_whatever_the_gradient() -> None
     assert torch.allclose(weights, torch.tensor([[-0.3, 0.3], [-0.3, -0.3]]))
 
 
+def test_sized_steps_are_in_proportion_to_each_weight() -> None:
+    large, small, nothing = (nn.Parameter(torch.full((2, 2), size)) for size in (4.0, 0.5, 0.0))
+    for one in (large, small, nothing):
+        one.grad = torch.ones(2, 2)
+    optimiser = Optim(lr=0.1, sized=True).make([large, small, nothing])
+    optimiser.step()
+    assert torch.allclose(large, torch.tensor(4.0 - 0.1 * 4.0))
+    assert torch.allclose(small, torch.tensor(0.5 - 0.1 * 0.5))
+    assert torch.allclose(nothing, torch.tensor(-0.1 * 1e-3))
+    assert {group["lr"] for group in optimiser.param_groups} == {0.1}
+
+
 @pytest.mark.parametrize("kind", ["adamw", "adafactor", "sgd"])
 def test_weight_decay_leaves_biases_and_gains_alone(kind: str) -> None:
     matrix, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
@@ -89,6 +101,7 @@ def test_weight_decay_leaves_biases_and_gains_alone(kind: str) -> None:
         ),
         ({"lr": 1.0, "warmup": 1.0}, "`warmup` is 1.0\n\nhint: it is from 0 up to, not including, 1"),
         ({"lr": 1.0, "clip": 0.0}, "`clip` is 0.0\n\nhint: it is above 0, or None"),
+        ({"lr": 1.0, "kind": "sgd", "sized": True}, "`sized` is True\n\nhint: it is of adamw alone, not of sgd"),
         ({"lr": 1.0, "weight_decay": -1.0}, "`weight_decay` is -1.0\n\nhint: it is 0 or more"),
     ],
 )

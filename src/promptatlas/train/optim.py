@@ -53,6 +53,7 @@ class Optim:
         _within("lr", self.lr, self.lr > 0, "above 0")
         _within("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
         _within("warmup", self.warmup, self.warmup is None or 0 <= self.warmup < 1, "from 0 up to, not including, 1")
+        _within("sized", self.sized, not self.sized or self.kind == "adamw", f"of adamw alone, not of {self.kind}")
         _within("clip", self.clip, self.clip is None or self.clip > 0, "above 0, or None")
 
     def factor(self, step: int, steps: int) -> float:
@@ -151,6 +152,6 @@ def _known(name: str, value: str, values: tuple[str, ...]) -> None:
         raise SettingError(f"`{name}` can't be `{value}`", hint=near(value, values))
 
 
-def _within(name: str, value: float | None, holds: bool, what: str) -> None:
+def _within(name: str, value: float | bool | None, holds: bool, what: str) -> None:
     if not holds:
         raise SettingError(f"`{name}` is {value}", hint=f"it is {what}")
