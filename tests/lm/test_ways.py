@@ -116,6 +116,15 @@ def test_what_rows_begin_with_is_run_once_and_then_kept() -> None:
     assert len(lm.kept) == 1
 
 
+def test_prompts_that_were_read_before_cost_their_texts_alone() -> None:
+    lm = tiny("gpt2")
+    lm.kept.clear()
+    prompts: list[dict[str, Part]] = [{"x": vocabulary(lm, 10, seed=seed)} for seed in range(3)]
+    jobs = [job for parts in prompts for job in _told(lm, "{@x}{text} It was {mask}", TEXTS[:2], parts)]
+    assert _spent(lm, jobs) == sum(len(job.row) for job in jobs) - 10 * len(prompts)
+    assert _spent(lm, jobs) == sum(len(job.row) - 10 for job in jobs)
+
+
 def test_answers_to_one_text_cost_their_own_tokens() -> None:
     lm = tiny("gpt2")
     one = row(lm, "{text} It was {mask}", text=TEXTS[1])

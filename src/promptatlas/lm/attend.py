@@ -12,7 +12,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 from promptatlas.lm import byhand
-from promptatlas.lm.doors import FLIGHT, RECORD
+from promptatlas.lm.doors import FLIGHT, RECORD, Stopped
 from promptatlas.lm.sheet import Pack
 
 ATTENTION = "promptatlas"
@@ -32,6 +32,8 @@ def attend(
         return out
     if flight.record is not None:
         flight.record.append((key, value))
+        if len(flight.record) == flight.enough:
+            raise Stopped  # of what is begun here others see the keys and values alone
     if flight.pack is not None:
         query, key, value, attention_mask, settings = _spread(
             flight.pack, flight.cross if place[0] == "cross" else None, query, key, value, attention_mask, settings

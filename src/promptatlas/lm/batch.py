@@ -75,7 +75,7 @@ class Tables:
             self._first[key] = total
             if found.dim() == 3:  # made from each row
                 self._stride[key] = (found.shape[1], {id(line.job): i for i, line in enumerate(some)})
-            if found.requires_grad:
+            if found.requires_grad and torch.is_grad_enabled():
                 self.trained.add(key)
             tables.append(found.reshape(-1, found.shape[-1]))
             total += len(tables[-1])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from promptatlas.lm.doors import FLIGHT, flying
+from promptatlas.lm.doors import FLIGHT, Stopped, flying
 from promptatlas.lm.kept import made, trained
 from promptatlas.lm.lines import Line
 from promptatlas.lm.sheet import Sheet
@@ -41,10 +41,6 @@ class Layers:
     states: Tensor | None = None
     stop: int | None = None
     again: Callable[[], AbstractContextManager[None]] | None = None
-
-
-class Stopped(Exception):
-    """A pass ended early, as it was to."""
 
 
 def install(lm: "LocalLM") -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from promptatlas.lm.ask import Against, Ask, Hidden, Job, Read, Reading
-from promptatlas.lm.kept import made, trained
+from promptatlas.lm.kept import held, made, trained
 
 if TYPE_CHECKING:
     from promptatlas.lm.local import LocalLM
@@ -47,7 +47,7 @@ def read(lm: "LocalLM", jobs: Sequence[Job], plain: Callable[[Sequence[Job]], li
     for (key, job), reading in zip(new.items(), readings, strict=True):
         found[key] = reading
         tensors = [tensor for one in reading for tensor in (one.values, one.total) if tensor is not None]
-        lm.kept.put(key, reading, tensors, dict(job.parts))
+        lm.kept.put(key, reading, tensors, held(job.parts))
     return [
         tuple(_learned(lm, ask, one) for ask, one in zip(job.asks, found[key], strict=True))
         for key, job in zip(keys, jobs, strict=True)

@@ -63,12 +63,16 @@ class Flight:
     pack: Pack | None = None  # how lines lie in one row (the decoder's, in a seq2seq model)
     positions: Tensor | None = None  # [1, total], for models that aren't told them
     cross: Pack | None = None  # the same of the encoder's states that a decoder looks at
-    record: list[tuple[Tensor, Tensor]] | None = (
-        None  # filled in: keys and values of each layer, [rows, heads, length, dim]
-    )
+    # filled in: keys and values of each layer, [rows, heads, length, dim]; the pass ends once there are `enough`
+    record: list[tuple[Tensor, Tensor]] | None = None
+    enough: int = 0
     layers: Any = None  # see `blocks.Layers`
     keep: bool = False  # whether the body's last states are wanted
     kept: Tensor | None = None  # filled in: [rows, length, hidden]
+
+
+class Stopped(Exception):
+    """A pass ended early, as it was to."""
 
 
 FLIGHT: ContextVar[Flight | None] = ContextVar("FLIGHT", default=None)

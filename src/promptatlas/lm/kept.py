@@ -1,7 +1,8 @@
 """What outlives a read: beginnings and constants by what they were made from, the least recently used leaving first."""
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from itertools import chain
 from threading import Lock
 from typing import Any
 
@@ -60,7 +61,13 @@ def made(part: Part) -> Hashable:
     """Tells a part from others, and from itself after a step of training."""
     if not isinstance(part, nn.Module):
         return id(part)
-    return id(part), part.training, tuple((id(one), one._version) for one in part.parameters())
+    return id(part), part.training, tuple((id(one), one._version) for one in chain(part.parameters(), part.buffers()))
+
+
+def held(parts: Mapping[str, Part]) -> list[object]:
+    """What `made` tells parts by: none of it may leave memory while something made from it is kept."""
+    modules = [part for part in parts.values() if isinstance(part, nn.Module)]
+    return [*parts.values(), *(one for part in modules for one in chain(part.parameters(), part.buffers()))]
 
 
 def trained(part: object) -> bool:

@@ -129,12 +129,13 @@ class LocalLM:
     @cached_property
     def fast(self) -> Found:
         """Which fast ways of reading this model may take, and why not the others."""
-        mine = self.spent, self.kept
-        self.spent, self.kept = Spent(), Kept(KEPT)  # what is tried out counts for nothing
-        try:
-            return find_ways(self, engine.read_by)
-        finally:
-            self.spent, self.kept = mine
+        with self.weights.lock:
+            mine = self.spent, self.kept
+            self.spent, self.kept = Spent(), Kept(KEPT)  # what is tried out counts for nothing
+            try:
+                return find_ways(self, engine.read_by)
+            finally:
+                self.spent, self.kept = mine
 
     @cached_property
     def blocks(self) -> list[str]:

@@ -11,8 +11,9 @@ from torch import Tensor
 from promptatlas.lm.ask import Ask, Hidden, Job, Reading
 from promptatlas.lm.batch import Tables, positions, prefixed, wanted
 from promptatlas.lm.beginnings import Layers as KeysValues
-from promptatlas.lm.blocks import Layers, Stopped, key, laid
-from promptatlas.lm.doors import Flight, Points, Prefixes, flying
+from promptatlas.lm.blocks import Layers, key, laid
+from promptatlas.lm.doors import Flight, Points, Prefixes, Stopped, flying
+from promptatlas.lm.kept import held
 from promptatlas.lm.lines import Line
 from promptatlas.lm.out import Out, answers
 from promptatlas.lm.sheet import Sheet, packed_sheet, padded_sheet, ragged
@@ -100,7 +101,8 @@ class Pass:
             self.tables.splice(self.lm, lines, sheet), prefixed(self.lm, lines, fronts), None, self.after, record=record
         )
         flight.layers = Layers(again=self.again)
-        with flying(_lying(flight, sheet)):
+        flight.enough = len(self.lm.attention.layers["self"]) if self.again is None else 0
+        with flying(_lying(flight, sheet)), suppress(Stopped):
             self.lm.body(**_inputs(self.lm, sheet), use_cache=False)
         return [_layers_of(record, sheet, i, front) for i, front in enumerate(fronts)]
 
@@ -140,7 +142,7 @@ class Pass:
         for n, (line, one) in enumerate(zip(lines, keys, strict=True)):
             row, column = sheet.starts[n]
             own = states[row, column : column + sheet.lengths[n]].clone()
-            kept.put(one, own, [own], dict(line.job.parts))
+            kept.put(one, own, [own], held(line.job.parts))
         return states
 
 

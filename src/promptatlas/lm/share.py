@@ -10,7 +10,7 @@ import torch
 from promptatlas.lm.ask import Hidden, Reading
 from promptatlas.lm.batch import batches, front_part, positions
 from promptatlas.lm.beginnings import FIRST_PART, Beginning, Candidate, plan
-from promptatlas.lm.kept import Kept, made, trained
+from promptatlas.lm.kept import Kept, held, made, trained
 from promptatlas.lm.lines import Line
 from promptatlas.lm.reading import Pass
 from promptatlas.lm.site import Part
@@ -98,7 +98,7 @@ class Shared:
         for at, layers in zip(level, self.run.begin(lines, fronts), strict=True):
             at.layers = layers
             if at.keep and at.line is not None:
-                self.kept.put(self._key(at), layers, chain(*layers), dict(at.line.job.parts))
+                self.kept.put(self._key(at), layers, chain(*layers), held(at.line.job.parts))
 
     def _key(self, at: Beginning) -> Hashable:
         """What a beginning was made from."""
