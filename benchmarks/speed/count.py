@@ -1,8 +1,10 @@
-"""The three figures of a piece of work: operations, seconds, peak memory. Needs torch alone, so that every peer has it."""
+"""The three figures of a piece of work: operations, seconds, peak memory. Needs torch alone, as every peer has it."""
 
 import gc
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from ctypes import CDLL
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +18,8 @@ Run = Callable[[int], object]  # does the work of the batch of this number
 class Side(Protocol):
     """One party of a comparison: can do each numbered batch."""
 
-    def operations(self, batch: int) -> int:
-        """Multiplications and additions of a batch, forward and backward."""
+    def operations(self, batch: int) -> dict[str, int]:
+        """Multiplications and additions of a batch, forward and backward, by kind: "products", "attention"."""
 
     def seconds(self, batch: int) -> float:
         """Wall time of a batch."""
@@ -32,13 +34,12 @@ class Here:
     def __init__(self, run: Run) -> None:
         self.run = run
 
-    def operations(self, batch: int) -> int:
+    def operations(self, batch: int) -> dict[str, int]:
         """Counted while the batch is done."""
         return counted(lambda: self.run(batch))
 
     def seconds(self, batch: int) -> float:
         """Measured while the batch is done."""
-        gc.collect()
         began = time.perf_counter()
         self.run(batch)
         return time.perf_counter() - began
@@ -47,11 +48,14 @@ class Here:
         """Nothing to do."""
 
 
-def counted(run: Callable[[], object]) -> int:
-    """Operations of what is done inside: products of matrices and attention, as torch counts them."""
+def counted(run: Callable[[], object]) -> dict[str, int]:
+    """Operations of what is done inside, as torch counts them: "products" of matrices, and fused "attention"."""
     with FlopCounterMode(display=False, custom_mapping=_missing()) as counter:
         run()
-    return int(counter.get_total_flops())
+    found = {"products": 0, "attention": 0}
+    for kernel, many in counter.get_flop_counts().get("Global", {}).items():
+        found["attention" if "attention" in str(kernel) else "products"] += int(many)
+    return found
 
 
 def _missing() -> dict[Any, Any]:
@@ -62,11 +66,11 @@ def _missing() -> dict[Any, Any]:
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
 
 
 def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return int(sdpa_backward_flop_count(grad, query, key, value))
+    return int(sdpa_backward_flop_count(grad, query, key, value))  # type: ignore[no-untyped-call]
 
 
 def peak(run: Callable[[], object]) -> int:
@@ -76,10 +80,17 @@ def peak(run: Callable[[], object]) -> int:
         OSError: this system doesn't tell.
     """
     gc.collect()
+    give_back()
     before = resident()
     REFERENCES.write_text("5", "ascii")  # the highest mark starts anew
     run()
     return _kept("VmHWM") - before
+
+
+def give_back() -> None:
+    """Hand freed memory to the system: what an earlier step was given is not to serve this one unseen."""
+    with suppress(OSError, AttributeError):  # GNU's library alone has it
+        CDLL(None).malloc_trim(0)
 
 
 def resident() -> int:

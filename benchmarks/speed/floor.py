@@ -2,8 +2,8 @@
 
 Counted as `count.counted` counts: two a product, attention over all keys a query is given, its backward as that of the
 fused kernel (five products where forward has two). Frozen weights get no gradient. What the last layer could leave out
-at positions nobody reads, and what a gradient needs of the first layer at positions without a trained part below, is not
-taken off where rows and parts are run together: a figure may be a little lower than this.
+at positions nobody reads is not taken off, nor what the first layer's gradient could at a masked row's own tokens: an
+engine may come out a little lower than this.
 """
 
 from collections.abc import Sequence
@@ -33,6 +33,12 @@ def body(shape: Shape, tokens: int, keys: int, *, back: bool = False, bottom: bo
     return cost if bottom else cost - 2 * tokens * shape.width * 3 * shape.width
 
 
+def unread(shape: Shape, tokens: int) -> int:
+    """What no gradient goes through of a beginning's last layer: others see its keys and values alone."""
+    linear = 2 * tokens * shape.width * (shape.width + 2 * shape.inner)
+    return linear + BACKWARD * tokens * tokens * shape.width
+
+
 def decoder(shape: Shape, fed: int, tokens: int, *, back: bool = False) -> int:
     """A decoder over an encoder's states of a row."""
     own = 2 * fed * shape.width * (6 * shape.width + 2 * shape.inner)
@@ -57,7 +63,7 @@ def soft(shape: Shape, rows: Sequence[int], vectors: int, labels: int) -> int:
     """A training step of leading vectors over rows of so many tokens."""
     read = head(shape, len(rows), labels, back=True)
     if shape.kind == "causal":  # the vectors see no text: one run of them serves all rows
-        first = body(shape, vectors, vectors, back=True)
+        first = body(shape, vectors, vectors, back=True) - unread(shape, vectors)
         return first + read + sum(body(shape, one, vectors + one, back=True, bottom=False) for one in rows)
     whole = sum(body(shape, vectors + one, vectors + one, back=True) for one in rows)
     if shape.kind == "seq2seq":

@@ -1,4 +1,4 @@
-"""Language models of the usual sizes with random weights and a vocabulary of made-up words, as folders anybody loads."""
+"""Language models of the usual sizes with random weights and a vocabulary of made-up words, as folders."""
 
 import json
 import shutil
@@ -112,14 +112,15 @@ def tokenizer(shape: Shape) -> PreTrainedTokenizerFast:
         pair = " ".join(one for one in (opening, "$A", closing, "$B", closing) if one)
         marks = [(one, ids[one]) for one in around if one]
         made.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=marks)
-    roles: dict[str, Any] = {
+    sentinels = list(MARKS["seq2seq"][3:])
+    kinds: dict[str, dict[str, Any]] = {
         "masked": {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"},
         "causal": {"pad_token": "<|endoftext|>", "bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"},
-        "seq2seq": {"pad_token": "<pad>", "eos_token": "</s>", "extra_special_tokens": list(MARKS["seq2seq"][3:])},
-    }[shape.kind]
+        "seq2seq": {"pad_token": "<pad>", "eos_token": "</s>", "extra_special_tokens": sentinels},
+    }
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=made, unk_token=unknown, model_max_length=shape.window, clean_up_tokenization_spaces=False,
-        model_input_names=["input_ids", "attention_mask"], **roles,
+        model_input_names=["input_ids", "attention_mask"], **kinds[shape.kind],
     )  # fmt: skip
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from benchmarks.speed.with_peft import Sample
 
 from promptatlas.data.example import Example
 from promptatlas.demos.pick import Random
 from promptatlas.lm.ask import Job
 from promptatlas.lm.local import LocalLM
-from promptatlas.lm.row import Row
 from promptatlas.parts.prefix import normal
 from promptatlas.parts.vectors import uniform
 from promptatlas.prompting import Prompt
@@ -38,10 +38,20 @@ def begun(lm: LocalLM, words: Mapping[str, str], method: str, length: int) -> Pr
     return start.plus(prefix=normal(lm, length, seed=0, scale=0.1))
 
 
-def rows(lm: LocalLM, start: Prompt, some: Sequence[Example]) -> list[Row]:
-    """The rows of examples, without parts in front."""
+def samples(lm: LocalLM, start: Prompt, some: Sequence[Example]) -> list[Sample]:
+    """The rows of examples as a peer gets them, without parts in front."""
     bare = prompt(TEMPLATES[lm.kind], start.words)
-    return bare.reader(lm).encode(bare.lines(lm, some)[0])
+    found = bare.reader(lm).encode(bare.lines(lm, some)[0])
+    targets = [start.labels.index(str(one.target)) for one in some]
+    return [
+        Sample(row.ids, row.feed, row.slots[0].positions[0], target) for row, target in zip(found, targets, strict=True)
+    ]
+
+
+def words(lm: LocalLM, start: Prompt) -> list[int]:
+    """The first token of each label's word."""
+    before = start.template.before(start.template.slots[0])
+    return [lm.word(str(start.words.word(label)), before)[0] for label in start.labels]
 
 
 def step(lm: LocalLM, start: Prompt, some: Sequence[Example]) -> Prompt:
@@ -56,9 +66,9 @@ def scores(lm: LocalLM, start: Prompt, some: Sequence[Example]) -> torch.Tensor:
         return start.score(lm, some)
 
 
-def shown(lm: LocalLM, words: Mapping[str, str], pool: Sequence[Example], k: int) -> Prompt:
-    """A prompt with the same `k` demonstrations before every question."""
-    return replace(first(lm, words), demos=Random(pool=tuple(pool), k=k, seed=0, balanced=True))
+def shown(lm: LocalLM, words: Mapping[str, str], pool: Sequence[Example], k: int, seed: int) -> Prompt:
+    """A prompt with the same `k` demonstrations, drawn by seed, before every question."""
+    return replace(first(lm, words), demos=Random(pool=tuple(pool), k=k, seed=seed, balanced=True))
 
 
 def contexts(lm: LocalLM, start: Prompt, some: Sequence[Example]) -> list[str]:

@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from promptatlas.data.example import Example
@@ -30,6 +31,11 @@ class Lengths:
             return cls(*(tuple(sorted(_lengths(path, SETS[name]))) for name, path in paths.items()))
         kept = json.loads(KEPT.read_text("utf-8"))
         return cls(*(tuple(int(one) for one, many in kept[name].items() for _ in range(many)) for name in SETS))
+
+    @property
+    def digest(self) -> str:
+        """Tells lengths from others."""
+        return sha256(repr((sorted(self.short), sorted(self.long))).encode()).hexdigest()[:8]
 
     def draw(self, count: int, chance: random.Random) -> list[int]:
         """As many lengths, half of them short, in any order."""

@@ -1,6 +1,8 @@
 """Few-shot scoring with lm-evaluation-harness, by its Hugging Face path: a request a question and label."""
 
 from collections.abc import Sequence
+from importlib import import_module
+from logging import ERROR, getLogger
 from typing import Any
 
 import torch
@@ -12,11 +14,12 @@ class Scored:
 
     def __init__(self, model: Any, tokenizer: Any, batch: int) -> None:
         """Wrap a model of transformers. Raises ImportError: there is no lm-eval."""
-        from lm_eval.api.instance import Instance  # noqa: PLC0415 - may not be there
-        from lm_eval.models.huggingface import HFLM  # noqa: PLC0415
-
-        self.instance = Instance
-        self.lm = HFLM(pretrained=model.eval(), tokenizer=tokenizer, backend="causal", batch_size=batch, device="cpu")
+        harness = import_module("lm_eval.models.huggingface")  # may not be there
+        getLogger("lm_eval").setLevel(ERROR)  # it warns of a model that is handed over, which it allows
+        self.instance = import_module("lm_eval.api.instance").Instance
+        self.lm = harness.HFLM(
+            pretrained=model.eval(), tokenizer=tokenizer, backend="causal", batch_size=batch, device="cpu"
+        )
 
     def logp(self, contexts: Sequence[str], answers: Sequence[str]) -> Tensor:
         """[questions, answers]: log-probabilities of each answer after each context."""

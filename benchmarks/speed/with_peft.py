@@ -1,15 +1,24 @@
-"""The same steps with PEFT, as its documentation writes the loop: padded to the batch's longest, all logits, training mode."""
+"""The same steps with PEFT, as its documentation writes the loop: padded, all logits, training mode."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from promptatlas.lm.row import Row
-
 TASKS = {"masked": "FEATURE_EXTRACTION", "causal": "CAUSAL_LM", "seq2seq": "SEQ_2_SEQ_LM"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row as ids, what a decoder is fed, where the answer is read, and which label is right; JSON-like."""
+
+    ids: Sequence[int]
+    feed: Sequence[int]
+    slot: int
+    target: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,15 +30,15 @@ class Batch:
     targets: Tensor  # [rows], which label
 
 
-def collated(rows: Sequence[Row], targets: Sequence[int], kind: str, pad: int) -> Batch:
+def collated(rows: Sequence[Sample], kind: str, pad: int) -> Batch:
     """Padded on the right."""
-    longest = max(map(len, rows))
-    ids = torch.tensor([[*row.ids, *[pad] * (longest - len(row))] for row in rows])
-    real = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.tensor([[*row.ids, *[pad] * (longest - len(row.ids))] for row in rows])
+    real = torch.tensor([[1] * len(row.ids) + [0] * (longest - len(row.ids)) for row in rows])
     inputs = {"input_ids": ids, "attention_mask": real}
     if kind == "seq2seq":
-        inputs["decoder_input_ids"] = torch.tensor([row.feed for row in rows])
-    return Batch(inputs, torch.tensor([row.slots[0].positions[0] for row in rows]), torch.tensor(targets))
+        inputs["decoder_input_ids"] = torch.tensor([list(row.feed) for row in rows])
+    return Batch(inputs, torch.tensor([row.slot for row in rows]), torch.tensor([row.target for row in rows]))
 
 
 @dataclass(eq=False)
@@ -52,14 +61,14 @@ class Trained:
         """One step of training."""
         self.model.train()
         loss = nn.functional.cross_entropy(self.logits(batch), batch.targets)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.optimiser.zero_grad()
         return loss.detach()
 
     def logits(self, batch: Batch) -> Tensor:
         """[rows, labels]: at the slot, out of the logits of all positions and the whole vocabulary."""
-        logits = self.model(**batch.inputs).logits
+        logits: Tensor = self.model(**batch.inputs).logits
         at = torch.arange(len(batch.slots))
         return logits[at, batch.slots + self.lead][:, self.words]
 
@@ -73,12 +82,11 @@ def trained(model: Any, kind: str, method: str, length: int, words: Sequence[int
     Raises:
         ImportError: there is no PEFT.
     """
-    from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model  # noqa: PLC0415 - may not be there
-
+    peft = import_module("peft")  # may not be there
     more: dict[str, Any] = {"num_transformer_submodules": 1} if kind == "seq2seq" else {}
-    made = {"soft": PromptTuningConfig, "prefix": PrefixTuningConfig}[method]
+    made = {"soft": peft.PromptTuningConfig, "prefix": peft.PrefixTuningConfig}[method]
     config = made(task_type=TASKS[kind], num_virtual_tokens=length, **more)
-    wrapped = get_peft_model(model, config)
+    wrapped = peft.get_peft_model(model, config)
     optimiser = torch.optim.AdamW([one for one in wrapped.parameters() if one.requires_grad], lr=rate)
     lead = length if method == "soft" and kind != "seq2seq" else 0
     return Trained(wrapped, torch.tensor(list(words)), lead, optimiser)
