@@ -248,7 +248,7 @@ def test_ask_what_cant_be(command: Command, words: tuple[str, ...], message: str
 def test_doctor(command: Command, causal: Path) -> None:
     report = command("doctor", "--json").json()
     assert report["versions"]["promptatlas"] == promptatlas.__version__
-    assert report["models"] == ["pocket-causal", "pocket-masked", "pocket-masked-zh"]
+    assert report["models"] == ["pocket-causal", "pocket-masked", "pocket-masked-zh", "pocket-seq2seq"]
     assert {"reviews", "headlines"} <= set(report["tasks"])
     assert "prompt_tuning" in report["methods"]
     assert report["devices"][0] == "cpu"

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from promptatlas import prompt
 from promptatlas.lm.load import embedded, load
@@ -12,8 +12,9 @@ MODELS = {  # kind, window, most bytes
     "pocket-causal": ("causal", 1024, 12e6),
     "pocket-masked": ("masked", 512, 12e6),
     "pocket-masked-zh": ("masked", 512, 12e6),
+    "pocket-seq2seq": ("seq2seq", 512, 16e6),
 }
-LOADERS = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM}
+LOADERS = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM, "seq2seq": AutoModelForSeq2SeqLM}
 
 
 @pytest.fixture(scope="module", params=sorted(MODELS))
@@ -47,8 +48,9 @@ def test_it_loads_without_us_and_says_the_same(name: str, lms: dict[str, LocalLM
     folder, lm = embedded()[name], lms[name]
     model = LOADERS[lm.kind].from_pretrained(folder, dtype=torch.float32).eval()
     ids = AutoTokenizer.from_pretrained(folder)("the old man and the sea. 老人与海。", return_tensors="pt")["input_ids"]
+    fed = {"decoder_input_ids": ids[:, :3]} if lm.kind == "seq2seq" else {}
     with torch.no_grad():
-        theirs, ours = (one(input_ids=ids).logits for one in (model, lm.model))
+        theirs, ours = (one(input_ids=ids, **fed).logits for one in (model, lm.model))
     assert torch.allclose(theirs, ours, atol=1e-4)
 
 
@@ -69,6 +71,7 @@ KNOWN = [  # model, template, words, text -> the label that is right
     ),
     ("pocket-masked-zh", "{text}{mask}由他执导。", ("影", "海"), "这部电", "影"),
     ("pocket-causal", "{text} {mask}", ("minister", "banana"), "on monday the prime", "minister"),
+    ("pocket-seq2seq", "{text} {mask} of the united states.", ("president", "banana"), "he was the", "president"),
 ]
 
 
