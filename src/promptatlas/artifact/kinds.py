@@ -27,8 +27,11 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "prefix": "promptatlas.parts.prefix:Prefix",
         "values": "promptatlas.parts.weights:Values",
         "lora": "promptatlas.parts.weights:LoRA",
+        "scale": "promptatlas.parts.scale:Scale",
+        "adapters": "promptatlas.parts.adapters:Adapters",
         "head": "promptatlas.parts.head:Head",
         "label_vectors": "promptatlas.parts.head:LabelVectors",
+        "mix": "promptatlas.parts.mix:Mix",
     },
     "words": {
         "words": "promptatlas.score.words:Words",
