@@ -16,7 +16,9 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "adapters": {"width": 4, "steps": 3, "batch": 4},
     "autoprompt": {"iterations": 2, "length": 2, "candidates": 3, "batch": 4},
     "bitfit": {"steps": 3, "batch": 4},
+    "child_tuning": {"steps": 3, "batch": 4},
     "contextual_calibration": {},
+    "diff_pruning": {"steps": 3, "fixed_steps": 2, "batch": 4},
     "feature_extraction": {"steps": 3, "batch": 4},
     "fine_tuning": {"steps": 3, "batch": 4},
     "ia3": {"steps": 3, "batch": 4},
@@ -33,7 +35,7 @@ REFUSED = {
     ("autoprompt", "bart"),
     ("p_tuning_v2", "deberta-v2"),
 }  # kinds and families they can't do
-BARE = {("bitfit", "llama"), ("bitfit", "t5")}  # nothing of what they train is there
+BARE = {("bitfit", "llama"), ("bitfit", "t5"), ("bitfit", "modernbert")}  # nothing of what they train is there
 
 
 def fits(name: str, family: str) -> bool:

@@ -99,8 +99,10 @@ class AdapterTuning:
             rates["norms"] = self.lr
         if self.answer == "head":
             prompt, rates["head"] = headed(prompt, lm, task.labels, seed=self.seed), self.head_lr
-        settings = {"weight_decay": self.weight_decay, "warmup": self.warmup}
-        optim = {part: Optim(lr=lr, schedule="linear", **settings) for part, lr in rates.items()}
+        optim = {
+            part: Optim(lr=lr, weight_decay=self.weight_decay, schedule="linear", warmup=self.warmup)
+            for part, lr in rates.items()
+        }
         terms = [Term(task.train, nll, batch=self.batch)]
         tuned = tune(prompt, lm, terms, optim=optim, steps=self.steps, seed=self.seed, flat=None, run=run)
         tuned = tuned.plus(norms=changed(tuned.parts["norms"], lm)) if self.train_norms else tuned

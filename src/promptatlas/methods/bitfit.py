@@ -5,7 +5,7 @@ Learning with Language Models", arXiv:2106.13353; BitFit itself is Ben Zaken, Ra
 
 Learns: the bias of every projection and every normalisation, the output head's included (part `biases`); or the gains
 and biases of the normalisations alone (part `norms`). Tied ones are one, and are stored once.
-Needs: labelled examples, and a model with biases (T5 and Llama have none; they have `which="norms"`).
+Needs: labelled examples, and a model with biases (T5, Llama and ModernBERT have none; `which="norms"` does for them).
 Relations: `pattern_tuning` trains all weights the same way; `lora` and `ia3` do without biases.
 Differs: no weight decay (the official code: 0.01, biases too) and no dropout; the last step is kept (the paper: the
 best on dev examples); rate, steps and batch suit small models.
@@ -73,7 +73,7 @@ class BitFit:
         self.needs.under(self.answer).check(self.name, lm, task, prompt)
         fresh = biases(lm, self.places) if self.which == "biases" else norms(lm)
         prompt = replace(prompt, calibration=()).plus(**{self.which: onto(fresh, prompt.parts.get(self.which))})
-        optim = {self.which: Optim(lr=self.lr)}
+        optim: dict[str, Optim] = {self.which: Optim(lr=self.lr)}
         if self.answer == "head":
             prompt = headed(prompt, lm, task.labels, seed=self.seed)
             optim["head"] = Optim(lr=self.head_lr)

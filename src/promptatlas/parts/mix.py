@@ -16,7 +16,7 @@ class Mix(nn.Module):
     """A linear classifier of γ · Σ softmax(w)_j · H_j, the states of all layers mixed.
 
     `score.soft.Classifier` reads states through it that lie side by side, layer after layer. Parameters: mix [layers],
-    size [] (γ), weight [labels, hidden], bias [labels].
+    size [1] (γ), weight [labels, hidden], bias [labels].
     """
 
     kind: ClassVar[str] = "mix"
@@ -24,7 +24,7 @@ class Mix(nn.Module):
     site: ClassVar[Site] = "head"
 
     def __init__(
-        self, mix: Float[Tensor, " layers"], size: Float[Tensor, ""], weight: Float[Tensor, "labels hidden"],
+        self, mix: Float[Tensor, " layers"], size: Float[Tensor, " one"], weight: Float[Tensor, "labels hidden"],
         bias: Float[Tensor, " labels"],
     ) -> None:  # fmt: skip
         """Copies, to be trained."""
@@ -41,8 +41,9 @@ class Mix(nn.Module):
                 f"a mix of {len(mix)} layers {hidden} wide was given {states.shape[-1]} numbers",
                 hint="it was trained on another model",
             )
-        layers = states.unflatten(-1, (len(mix), hidden))
-        return size * (mix.softmax(-1)[:, None] * layers).sum(-2)
+        layers = states.reshape(*states.shape[:-1], len(mix), hidden)
+        mixed: Tensor = size * (mix.softmax(-1)[:, None] * layers).sum(-2)
+        return mixed
 
     def forward(self, states: Float[Tensor, "*rows wide"]) -> Float[Tensor, "*rows labels"]:
         """Label logits of all layers' states."""
@@ -67,11 +68,11 @@ def mix(lm: LM, labels: int, *, seed: int, scale: float = 0.02) -> Mix:
     """All layers alike, γ = 1, and a head of normal random weights of deviation `scale`."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(labels, lm.hidden, generator=generator) * scale
-    return Mix(torch.zeros(depth(lm) + 1), torch.ones(()), weight, torch.zeros(labels))
+    return Mix(torch.zeros(depth(lm) + 1), torch.ones(1), weight, torch.zeros(labels))
 
 
 def depth(lm: LM) -> int:
-    """Layers of the model (a seq2seq model's encoder): attention in each, counted where it happens or by its weights."""
+    """Layers of the model (of the encoder, where there is one): as many as there is attention."""
     if "prefix" not in lm.can:
         return len(lm.places("attention.out"))
     places = lm.prefixes()

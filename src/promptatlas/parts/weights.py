@@ -66,17 +66,19 @@ def biases(lm: LM, places: Sequence[str] = ()) -> Values:
         places: projections ("query", "up", …) whose biases alone are wanted, a fused one's as a whole; all where none.
 
     Raises:
-        NeedsError: a model without any (T5, Llama).
+        NeedsError: a model without any (T5, Llama), or none but its output head's (ModernBERT).
         CannotAttach: a place the model doesn't have.
     """
     found = {name: one for name, one in lm.parameters.items() if name.rsplit(".", 1)[-1] == "bias"}
     if places:
         wanted = {_bias(spot.name) for place in places for spot in lm.places(place)}
         found = {name: one for name, one in found.items() if name in wanted}
-    if not found:
+    if all(len(one) == len(lm.vectors) for one in found.values()):  # a bias over the vocabulary hears no input
         where = " at " + ", ".join(f"`{place}`" for place in places) if places else ""
+        but = " but its output head's" if found else ""
         raise NeedsError(
-            f"{lm.name} has no biases{where}: there is nothing to train", hint="use LoRA, a prefix or vectors instead"
+            f"{lm.name} has no biases{where}{but}: there is nothing to train",
+            hint="train its norms, or use LoRA, a prefix or vectors instead",
         )
     return Values(found)
 
