@@ -129,7 +129,7 @@ def test_numbers_of_lora_and_ia3() -> None:
     lm = tiny("bert")
     assert numbers(LoRA(rank=2, steps=1).fit(lm, TASK, toy_prompt())) == {"lora": 2 * 2 * 2 * (32 + 32)}
     assert numbers(IA3(steps=1).fit(lm, TASK, toy_prompt())) == {"ia3": 2 * (32 + 32 + 48)}
-    assert LoRA(rank=4, alpha=8, steps=1).fit(lm, TASK, toy_prompt()).parts["lora"].config()["scale"] == 2.0
+    assert LoRA(rank=4, alpha=8.0, steps=1).fit(lm, TASK, toy_prompt()).parts["lora"].config()["scale"] == 2.0
 
 
 # adapters
@@ -147,7 +147,8 @@ def test_adapters_norms_and_head_all_move_and_tasks_do_not_meet() -> None:
     assert numbers(first)["adapters"] == 2 * 2 * (2 * 4 * 32 + 4 + 32)
     with torch.no_grad():
         before = first.score(lm, TASK.test)
-        AdapterTuning(width=8, steps=2).fit(lm, toy(seed=3), toy_prompt())
+    AdapterTuning(width=8, steps=2).fit(lm, toy(seed=3), toy_prompt())
+    with torch.no_grad():
         assert torch.equal(first.score(lm, TASK.test), before)
         bare = replace(first, parts={name: one for name, one in first.parts.items() if name == "head"})
         assert not torch.allclose(bare.score(lm, TASK.test), before)  # the model without them is still there
@@ -170,11 +171,10 @@ def test_each_text_goes_through_the_model_once_however_many_epochs() -> None:
 
 
 def test_what_is_kept_changes_nothing() -> None:
-    lm, other = tiny("bert"), tiny.__wrapped__("bert")
+    lm, other = tiny("roberta"), tiny.__wrapped__("roberta")
     other.kept.limit = 0
     method = FeatureExtraction(steps=12)
-    with torch.no_grad():
-        kept, anew = (method.fit(one, TASK, toy_prompt()).score(one, TASK.test) for one in (lm, other))
+    kept, anew = (method.fit(one, TASK, toy_prompt()).score(one, TASK.test).detach() for one in (lm, other))
     torch.testing.assert_close(kept, anew, atol=1e-5, rtol=1e-5)
 
 
@@ -302,10 +302,13 @@ def test_the_third_stage_moves_what_was_kept_alone() -> None:
 
 
 def test_at_too_high_a_price_nothing_is_left() -> None:
-    dear = DiffPruning(share=0.01, steps=200, fixed_steps=1, price=1.0, alpha=-4.0)
-    with pytest.warns(UserWarning, match="entries differ at all"):
-        tuned = dear.fit(tiny("bert"), TASK, toy_prompt())
-    assert sum(one.numel() for one in tuned.parts["diff"].tensors().values()) < 0.01 * 30_000
+    dear = DiffPruning(share=0.01, steps=20, fixed_steps=1, price=1.0, alpha=-4.0, gate_lr=1.0)
+    lm = tiny("bert")
+    with pytest.warns(UserWarning, match="only 0 entries differ at all"):
+        tuned = dear.fit(lm, TASK, toy_prompt())
+    assert tuned.parts["diff"].tensors() == {}
+    with torch.no_grad():
+        assert torch.equal(tuned.score(lm, TASK.test), toy_prompt().score(lm, TASK.test))
 
 
 def test_the_head_is_dense_and_has_no_price() -> None:

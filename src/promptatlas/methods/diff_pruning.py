@@ -89,7 +89,8 @@ class DiffPruning:
             prompt = headed(prompt, lm, task.labels, seed=self.seed)
         if "diff" not in prompt.parts:
             prompt = run.stage("chosen", lambda: self._chosen(lm, task, prompt, run))
-        tuned = self._tuned(lm, task, prompt, {"diff": self._linear(self.fixed_lr)}, self.fixed_steps, run)
+        kept = {"diff": self._linear(self.fixed_lr)} if "diff" in prompt.trainable() else {}  # all may be pruned
+        tuned = self._tuned(lm, task, prompt, kept, self.fixed_steps, run)
         return tuned.noted(lm, self, task.identity(), **run.figures)
 
     def _chosen(self, lm: LM, task: Task, prompt: Prompt, run: Run) -> Prompt:
@@ -105,6 +106,8 @@ class DiffPruning:
 
     def _tuned(self, lm: LM, task: Task, prompt: Prompt, optim: Mapping[str, Optim], steps: int, run: Run) -> Prompt:
         head = {"head": self._linear(self.head_lr)} if self.answer == "head" else {}
+        if not {**optim, **head}:
+            return prompt
         terms = [Term(task.train, nll, batch=self.batch)]
         return tune(prompt, lm, terms, optim={**optim, **head}, steps=steps, seed=self.seed, flat=None, run=run)
 

@@ -95,7 +95,7 @@ class Child(nn.Module):
 def grown(part: Part) -> Values:
     """What a child has become: values, without the masks that only training needs."""
     values = {name.removeprefix("value/"): one for name, one in part.tensors().items() if name.startswith("value/")}
-    return Values(values)
+    return Values(values).eval()
 
 
 def children(information: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -184,4 +184,4 @@ def sparse(kept: Mapping[str, Int[Tensor, " entries"]], values: Mapping[str, Ten
     """Differences of the entries that are kept, with these values; parameters without any are left out."""
     some = {name: index for name, index in kept.items() if len(index)}
     sized = {name: index if values[name].numel() >= LONG else index.to(torch.int32) for name, index in some.items()}
-    return Sparse(sized, {name: values[name].detach().cpu().flatten()[index] for name, index in some.items()})
+    return Sparse(sized, {name: values[name].detach().cpu().flatten()[index] for name, index in some.items()}).eval()

@@ -101,7 +101,8 @@ def onto(fresh: Values, there: Part | None) -> Values:
 def changed(part: Part, lm: LM) -> Values:
     """What of named values isn't the model's own: the rest need not be stored. `part` is a `Values`."""
     mine = part.tensors()
-    return Values({name: one for name, one in mine.items() if not torch.equal(one, lm.parameters[name].float().cpu())})
+    moved = {name: one for name, one in mine.items() if not torch.equal(one, lm.parameters[name].float().cpu())}
+    return Values(moved).eval()
 
 
 def _bias(weight: str) -> str:
