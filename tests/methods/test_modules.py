@@ -329,20 +329,22 @@ def test_diff_pruning_goes_on_where_it_was_stopped(tmp_path: Any) -> None:
     assert method.fit(lm, TASK, toy_prompt(), run=Run(tmp_path / "run")) == whole
 
 
-LEARNING: tuple[tuple[str, Any], ...] = (
-    ("bert", BitFit(steps=60, lr=2e-2)),
-    ("llama", LoRA(steps=60, lr=2e-2)),
-    ("gpt2", IA3(steps=80, lr=5e-2, places=("key", "value", "down", "attention.out"))),
-    ("bert", AdapterTuning(width=8, steps=60, lr=1e-2, answer="words")),
-    ("bert", ChildTuning(steps=40, lr=1e-3)),
-    ("bert", DiffPruning(share=0.05, steps=60, lr=3e-3, fixed_lr=1e-2)),
-    ("t5", FeatureExtraction(steps=200)),
+LEARNING: tuple[tuple[str, float, Any], ...] = (  # of what is frozen, matrices large enough for words to be heard
+    ("bert", 6.0, BitFit(steps=40, lr=1e-2)),
+    ("llama", 1.0, LoRA(steps=40, lr=2e-2)),
+    ("gpt2", 6.0, IA3(steps=40, lr=5e-2)),
+    ("bert", 6.0, AdapterTuning(width=8, steps=40, lr=1e-2, answer="words")),
+    ("bert", 1.0, ChildTuning(steps=40, lr=1e-3)),
+    ("bert", 1.0, DiffPruning(share=0.05, steps=50, fixed_steps=30, lr=3e-3, fixed_lr=1e-2)),
+    ("t5", 1.0, FeatureExtraction(steps=150)),
 )
 
 
-@pytest.mark.parametrize(("family", "method"), LEARNING, ids=lambda one: getattr(one, "name", one))
-def test_learns_a_toy_task(family: str, method: Any) -> None:
-    assert accuracy(method.fit(tiny(family), TASK, toy_prompt()), tiny(family)) > 0.7
+@pytest.mark.parametrize(("family", "scale", "method"), LEARNING, ids=lambda one: getattr(one, "name", one))
+def test_learns_a_toy_task(family: str, scale: float, method: Any) -> None:
+    lm = tiny(family, scale=scale)
+    assert accuracy(toy_prompt(), lm) < 0.6
+    assert accuracy(method.fit(lm, TASK, toy_prompt()), lm) > 0.7
 
 
 def test_fine_tuning_and_feature_extraction_take_the_same_prompt() -> None:
