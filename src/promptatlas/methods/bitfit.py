@@ -52,7 +52,7 @@ class BitFit:
     answer: Literal["words", "head"] = "words"
     steps: int = 100
     batch: int = 8
-    lr: float = 3e-3
+    lr: float = 1e-2
     head_lr: float = 1e-2
     seed: int = 0
 

@@ -53,7 +53,7 @@ class IA3:
     answer: Literal["words", "head"] = "words"
     steps: int = 100
     batch: int = 8
-    lr: float = 1e-2
+    lr: float = 3e-2
     head_lr: float = 1e-2
     optim: Literal["adamw", "adafactor"] = "adamw"
     warmup: float = 0.06
