@@ -57,12 +57,12 @@ class DiffPruning:
 
     share: float = 0.005
     structured: bool = True
-    price: float = 1e-5
+    price: float = 1e-6
     priced: Literal["product", "sum"] = "product"
     alpha: float = 5.0
     restart: Literal["delta", "w"] = "delta"
     answer: Literal["words", "head"] = "words"
-    steps: int = 100
+    steps: int = 60
     fixed_steps: int = 60
     batch: int = 8
     lr: float = 3e-4
