@@ -6,11 +6,13 @@ import torch
 from torch import nn
 
 from promptatlas.lm.local import LocalLM
+from promptatlas.parts.adapters import adapters
 from promptatlas.parts.head import Head, LabelVectors, head
 from promptatlas.parts.prefix import Prefix, normal
+from promptatlas.parts.scale import scale
 from promptatlas.parts.tokens import Tokens
 from promptatlas.parts.vectors import Vectors, of_text, vocabulary
-from promptatlas.parts.weights import biases, full, lora
+from promptatlas.parts.weights import biases, full, lora, norms
 from promptatlas.testing import check_part
 from promptatlas.testing.tiny import names, tiny
 
@@ -21,11 +23,20 @@ PARTS: dict[str, tuple[Make, Make | None]] = {
     "prefix": (lambda lm: normal(lm, 3, seed=0), lambda lm: normal(lm, 0, seed=0)),
     "full": (full, None),
     "biases": (biases, None),
+    "norms": (norms, None),
+    "scale": (scale, None),
+    "adapters": (lambda lm: adapters(lm, width=4, seed=0, scale=0.1), None),
+    "adapters by layer": (lambda lm: adapters(lm, width=4, seed=0, scale=0.1, places=("layer",)), None),
     "lora": (lambda lm: lora(lm, rank=2), None),
     "head": (lambda lm: head(lm, 3, seed=0), None),
     "label_vectors": (lambda lm: LabelVectors(lm.outputs[:3], torch.zeros(3)), None),
 }
-UNFIT = {("prefix", "deberta-v2"), ("biases", "llama"), ("biases", "t5")}  # no way in; no bias
+UNFIT = {
+    ("prefix", "deberta-v2"),
+    ("biases", "llama"),
+    ("biases", "t5"),
+    ("biases", "modernbert"),
+}  # no way in; no bias
 FIT = [(part, name) for part in PARTS for name in names() if (part, name) not in UNFIT]
 
 
@@ -36,7 +47,7 @@ def test_every_part_keeps_the_contract_on_every_family(part: str, name: str) -> 
 
 
 def test_nothing_is_left_out() -> None:
-    assert len(FIT) == 8 * 11 - 3
+    assert len(FIT) == 12 * 11 - 4
 
 
 class Deaf(Vectors):

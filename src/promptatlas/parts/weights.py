@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from promptatlas.errors import CannotAttach, NeedsError
+from promptatlas.errors import CannotAttach, NeedsError, SettingError
 from promptatlas.lm.lm import LM
-from promptatlas.lm.site import Site
+from promptatlas.lm.site import Part, Site
 
 
 class Values(nn.Module):
@@ -58,14 +58,56 @@ def full(lm: LM) -> Values:
     return Values(lm.parameters)
 
 
-def biases(lm: LM) -> Values:
-    """Every bias of the model, that of its head included. Raises NeedsError for a model without any (T5, Llama)."""
+def biases(lm: LM, places: Sequence[str] = ()) -> Values:
+    """Every bias of the model, that of its head included; tied ones are one.
+
+    Args:
+        lm: the model.
+        places: projections ("query", "up", …) whose biases alone are wanted, a fused one's as a whole; all where none.
+
+    Raises:
+        NeedsError: a model without any (T5, Llama), or none but its output head's (ModernBERT).
+        CannotAttach: a place the model doesn't have.
+    """
     found = {name: one for name, one in lm.parameters.items() if name.rsplit(".", 1)[-1] == "bias"}
-    if not found:
+    if places:
+        wanted = {_bias(spot.name) for place in places for spot in lm.places(place)}
+        found = {name: one for name, one in found.items() if name in wanted}
+    if all(len(one) == len(lm.vectors) for one in found.values()):  # a bias over the vocabulary hears no input
+        where = " at " + ", ".join(f"`{place}`" for place in places) if places else ""
+        but = " but its output head's" if found else ""
         raise NeedsError(
-            f"{lm.name} has no biases: there is nothing to train", hint="use LoRA, a prefix or vectors instead"
+            f"{lm.name} has no biases{where}{but}: there is nothing to train",
+            hint="train its norms, or use LoRA, a prefix or vectors instead",
         )
     return Values(found)
+
+
+def norms(lm: LM) -> Values:
+    """Gains and biases of every normalisation, those of the embeddings and the head included.
+
+    They are told by their gains: no other weights are of one axis.
+    """
+    gains = [name for name, one in lm.parameters.items() if name.endswith(".weight") and one.dim() == 1]
+    names = [name for gain in gains for name in (gain, _bias(gain))]
+    return Values({name: lm.parameters[name] for name in names if name in lm.parameters})
+
+
+def onto(fresh: Values, there: Part | None) -> Values:
+    """Fresh values, with those of a part that is there already in their place: where training starts."""
+    return Values({**fresh.tensors(), **({} if there is None else there.tensors())})
+
+
+def changed(part: Part, lm: LM) -> Values:
+    """What of named values isn't the model's own: the rest need not be stored. `part` is a `Values`."""
+    mine = part.tensors()
+    moved = {name: one for name, one in mine.items() if not torch.equal(one, lm.parameters[name].float().cpu())}
+    return Values(moved).eval()
+
+
+def _bias(weight: str) -> str:
+    """The name of the bias beside a weight."""
+    return weight.removesuffix("weight") + "bias"
 
 
 class LoRA(nn.Module):
@@ -126,7 +168,16 @@ class LoRA(nn.Module):
 def lora(
     lm: LM, *, rank: int = 8, scale: float = 1.0, places: Sequence[str] = ("query", "value"), seed: int = 0
 ) -> LoRA:
-    """Differences of rank `rank` for the projections called `places`. Raises CannotAttach where there are none."""
+    """Differences of rank `rank` for the projections called `places`.
+
+    Raises:
+        SettingError: a rank below 1, or no place.
+        CannotAttach: a place the model doesn't have.
+    """
+    if rank < 1:
+        raise SettingError(f"a difference can't have the rank {rank}", hint="use a rank from 1 up")
+    if not places:
+        raise SettingError("no projection is named", hint='`places=("query", "value")`')
     generator = torch.Generator().manual_seed(seed)
     spots = [spot for place in places for spot in lm.places(place)]
     down = [torch.randn(rank, spot.inputs, generator=generator) / spot.inputs**0.5 for spot in spots]

@@ -1,7 +1,7 @@
 """What a method needs, checked before any work."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from promptatlas.data.task import Task
@@ -30,6 +30,10 @@ class Needs:
     tasks: tuple[str, ...] = ("label",)
     slot: bool = True
     instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def under(self, answer: str) -> "Needs":
+        """What is needed where a "head" answers and not "words": labels and states to read, but no slot."""
+        return replace(self, can=(*self.can, "hidden"), tasks=("label",), slot=False) if answer == "head" else self
 
     def check(self, method: str, lm: LM, task: Task, prompt: Prompt) -> None:
         """Raise NeedsError for the first thing that is missing; ArtifactError for a prompt learned on another model."""

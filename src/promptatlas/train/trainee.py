@@ -1,9 +1,10 @@
 """What is being trained: copies of a prompt's parts, on the model's device, and what moves them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,14 @@ from promptatlas.errors import NeedsError, SettingError, near
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.train.optim import Optim
+
+
+@runtime_checkable
+class Steps(Protocol):
+    """A part that has a hand in how it is moved: gradients that are masked, values that are put back."""
+
+    def stepping(self) -> AbstractContextManager[None]:
+        """Entered with the step's gradients in place and clipped, left when the optimiser has moved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +75,12 @@ class Trainee:
                 torch.nn.utils.clip_grad_norm_(mover.parameters, mover.settings.clip)
             for group in mover.optimiser.param_groups:
                 group["lr"] = mover.settings.lr * mover.settings.factor(step, steps)
-            mover.optimiser.step()
+        with ExitStack() as around:
+            for module in self.modules.values():
+                if isinstance(module, Steps):
+                    around.enter_context(module.stepping())
+            for mover in self.movers:
+                mover.optimiser.step()
 
     def learned(self) -> dict[str, Tensor]:
         """A copy of every tensor of the trained parts, gates and other buffers too."""
