@@ -21,12 +21,15 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "p_tuning_v2": {"length": 2, "steps": 3, "batch": 4},
     "pattern_tuning": {"steps": 3, "batch": 4},
     "prompt_tuning": {"length": 3, "steps": 3, "batch": 4},
+    "warp": {"steps": 3, "batch": 4},
 }
 ONE_OF_EACH = ("bert", "llama", "t5")
+MASKED = ("warp",)  # methods that need a mask in the middle of a text
 REFUSED = {
     ("autoprompt", "t5"),
     ("autoprompt", "bart"),
     ("p_tuning_v2", "deberta-v2"),
+    *((name, family) for name in MASKED for kind in ("causal", "seq2seq") for family in families(kind)),
 }  # kinds and families they can't do
 
 

@@ -1,14 +1,16 @@
 """Heads: a linear classifier of states, and learned rows in place of the vocabulary's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from promptatlas.lm.ask import Against, Job, Tokens
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Site
+from promptatlas.text.runs import SlotRun, TextRun
 
 
 class Head(nn.Module):
@@ -73,3 +75,28 @@ class LabelVectors(nn.Module):
     def build(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "LabelVectors":
         """The part again."""
         return cls(tensors["weight"], tensors["bias"])
+
+
+def of_rows(lm: LM, tokens: Sequence[Sequence[int]]) -> LabelVectors:
+    """A label's row as the mean of the output projection's rows of its tokens, and its bias as the mean of theirs.
+
+    Labels of one token each score as those tokens' own logits do. A model's bias has no name that all families share:
+    it is what its logits have beyond the product of row and state.
+    """
+    ids = tuple(dict.fromkeys(one for some in tokens for one in some))
+    rows = lm.outputs[list(ids)].float()
+    (row,) = lm.encode([(TextRun("a"), SlotRun())], {})
+    with torch.no_grad():
+        ((logits, bare),) = lm.read([Job(row, (Tokens(ids), Against(rows)))])
+    bias = (logits.values - bare.values)[0].cpu()
+    places = [[ids.index(one) for one in some] for some in tokens]
+    means = torch.stack([rows[at].mean(0).cpu() for at in places])
+    return LabelVectors(means, torch.stack([bias[at].mean() for at in places]))
+
+
+def random_rows(lm: LM, labels: int, *, seed: int) -> LabelVectors:
+    """Uniform rows and biases up to 1 over the root of the width, as a linear layer of torch starts."""
+    draw = torch.Generator().manual_seed(seed)
+    most = lm.head**-0.5
+    weight, bias = ((torch.rand(*shape, generator=draw) * 2 - 1) * most for shape in ((labels, lm.head), (labels,)))
+    return LabelVectors(weight, bias)
