@@ -18,13 +18,14 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "fine_tuning": {"steps": 3, "batch": 4},
     "in_context": {"k": 2},
     "kate": {"k": 2},
+    "optiprompt": {"epochs": 1},
     "p_tuning_v2": {"length": 2, "steps": 3, "batch": 4},
     "pattern_tuning": {"steps": 3, "batch": 4},
     "prompt_tuning": {"length": 3, "steps": 3, "batch": 4},
     "warp": {"steps": 3, "batch": 4},
 }
 ONE_OF_EACH = ("bert", "llama", "t5")
-MASKED = ("warp",)  # methods that need a mask in the middle of a text
+MASKED = ("optiprompt", "warp")  # methods that need a mask in the middle of a text
 REFUSED = {
     ("autoprompt", "t5"),
     ("autoprompt", "bart"),
