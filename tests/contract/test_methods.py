@@ -22,10 +22,11 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "p_tuning_v2": {"length": 2, "steps": 3, "batch": 4},
     "pattern_tuning": {"steps": 3, "batch": 4},
     "prompt_tuning": {"length": 3, "steps": 3, "batch": 4},
+    "soft_mixture": {"epochs": 1, "random": 1},
     "warp": {"steps": 3, "batch": 4},
 }
 ONE_OF_EACH = ("bert", "llama", "t5")
-MASKED = ("optiprompt", "warp")  # methods that need a mask in the middle of a text
+MASKED = ("optiprompt", "soft_mixture", "warp")  # methods that need a mask in the middle of a text
 REFUSED = {
     ("autoprompt", "t5"),
     ("autoprompt", "bart"),

@@ -26,9 +26,8 @@ from typing import ClassVar, Literal
 
 from promptatlas.data.task import Task
 from promptatlas.lm.lm import LM
-from promptatlas.lm.site import Part
 from promptatlas.parts.controls import redrawn
-from promptatlas.parts.soften import fresh, of_tokens, soften
+from promptatlas.parts.soften import fresh
 from promptatlas.prompting import Prompt
 from promptatlas.score.candidates import askable, candidates
 from promptatlas.search.measure import measured
@@ -39,6 +38,7 @@ from promptatlas.train.loss import nll_among_all
 from promptatlas.train.needs import Needs
 from promptatlas.train.optim import Optim
 from promptatlas.train.run import Run
+from promptatlas.train.soft import softened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +110,7 @@ class OptiPrompt:
         if any(part.startswith("opti") for part in prompt.template.parts):
             return prompt
         if self.start == "manual":
-            template, tokens = soften(lm, prompt.template, task.train[0].fields, name="opti", parts=prompt.parts)
-            made: dict[str, Part] = {part: of_tokens(lm, ids) for part, ids in tokens.items()}
-        else:
-            subject = "".join(str(piece) for piece in prompt.template.pieces if isinstance(piece, FieldPiece))
-            template = Template.parse(f"{subject}{{@opti_0}} {{mask}} .")
-            made = {"opti_0": fresh(lm, "normal", self.length, seed=self.seed, scale=self.scale)}
-        return replace(prompt, template=template).plus(**made)
+            return softened(prompt, lm, task.train[0].fields, "opti")
+        subject = "".join(str(piece) for piece in prompt.template.pieces if isinstance(piece, FieldPiece))
+        vectors = fresh(lm, "normal", self.length, seed=self.seed, scale=self.scale)
+        return replace(prompt, template=Template.parse(f"{subject}{{@opti_0}} {{mask}} .")).plus(opti_0=vectors)

@@ -25,9 +25,8 @@ from typing import ClassVar, Literal, cast
 
 from promptatlas.data.task import Task
 from promptatlas.lm.lm import LM
-from promptatlas.lm.site import Part
 from promptatlas.parts.head import random_rows
-from promptatlas.parts.soften import fresh, of_tokens, soften, spaced
+from promptatlas.parts.soften import fresh, spaced
 from promptatlas.prompting import Prompt
 from promptatlas.score.soft import LabelVectors, rows_of
 from promptatlas.text.template import Template
@@ -36,6 +35,7 @@ from promptatlas.train.loss import nll
 from promptatlas.train.needs import Needs
 from promptatlas.train.optim import Optim
 from promptatlas.train.run import Run
+from promptatlas.train.soft import softened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,17 +101,15 @@ class Warp:
         return replace(prompt.plus(**{labels.part: rows}), words=labels)
 
     def _with_vectors(self, lm: LM, task: Task, prompt: Prompt) -> Prompt:
-        template, made = prompt.template, dict[str, Part]()
-        if not self._own(template):
-            template = spaced(template, self.name)
+        if not self._own(prompt.template):
             if self.start == "words":
-                fields, parts = task.train[0].fields, prompt.parts
-                template, tokens = soften(lm, prompt.template, fields, name=self.name, parts=parts)
-                made = {part: of_tokens(lm, ids) for part, ids in tokens.items()}
+                return softened(prompt, lm, task.train[0].fields, self.name)
+            prompt = replace(prompt, template=spaced(prompt.template, self.name))
         start = "mask" if self.start == "words" else self.start
-        wanted = [part for part in self._own(template) if part not in {*made, *prompt.parts}]
-        made |= {part: fresh(lm, start, self.length, seed=self.seed + at) for at, part in enumerate(wanted)}
-        return replace(prompt, template=template).plus(**made)
+        missing = [part for part in self._own(prompt.template) if part not in prompt.parts]
+        return prompt.plus(
+            **{part: fresh(lm, start, self.length, seed=self.seed + at) for at, part in enumerate(missing)}
+        )
 
     def _own(self, template: Template) -> list[str]:
         return [part for part in template.parts if part.startswith(self.name)]

@@ -1,6 +1,7 @@
 """Heads: a linear classifier of states, and learned rows in place of the vocabulary's."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from promptatlas.lm.ask import Against, Job, Tokens
 from promptatlas.lm.lm import LM
+from promptatlas.lm.row import Row
 from promptatlas.lm.site import Site
 from promptatlas.text.runs import SlotRun, TextRun
 
@@ -75,6 +77,40 @@ class LabelVectors(nn.Module):
     def build(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "LabelVectors":
         """The part again."""
         return cls(tensors["weight"], tensors["bias"])
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """A label's row as an input vector, where input and output vectors are one table: the label itself, said.
+
+    It is of use while the rows are trained, and is not saved with a prompt: the rows are.
+    """
+
+    rows: LabelVectors
+    label: int
+
+    kind: ClassVar[str] = "said"
+    version: ClassVar[int] = 1
+    site: ClassVar[Site] = "inputs"
+    length: ClassVar[int] = 1
+    ids: ClassVar[None] = None
+
+    def vectors(self, lm: LM, rows: Sequence[Row]) -> Float[Tensor, "1 width"]:
+        """The label's row; gradients reach it."""
+        return self.rows.weight[self.label : self.label + 1]
+
+    def config(self) -> dict[str, Any]:
+        """Which label."""
+        return {"label": self.label}
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Those of the rows."""
+        return self.rows.tensors()
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "Said":
+        """The part again."""
+        return cls(LabelVectors.build({}, tensors), config["label"])
 
 
 def of_rows(lm: LM, tokens: Sequence[Sequence[int]]) -> LabelVectors:

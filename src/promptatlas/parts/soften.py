@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from promptatlas.errors import SettingError, near
+from promptatlas.errors import SettingError, TemplateError, near
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
 from promptatlas.parts.vectors import Vectors
@@ -47,6 +47,15 @@ def soften(
         made[part] = tuple(ids)
         soft += [PartPiece(part), TextPiece(piece.text[len(piece.text.rstrip(" ")) :])]
     return Template(started(soft, made)), made
+
+
+def positions(lm: LM, template: Template, fields: Mapping[str, object], *, parts: Mapping[str, Part]) -> int:
+    """How many vectors a row of the template has. Raises TemplateError where it has none."""
+    (row,) = lm.encode([template.render(fields, label="")], parts)
+    count = sum(span.end - span.start for span in row.spans if span.kind == "part")
+    if not count:
+        raise TemplateError(f"`{template}` has neither words of its own nor vectors", hint="put some around the fields")
+    return count
 
 
 def spaced(template: Template, name: str) -> Template:
