@@ -15,6 +15,7 @@ from promptatlas.testing.tiny import names as families
 QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a matter of a few passes
     "autoprompt": {"iterations": 2, "length": 2, "candidates": 3, "batch": 4},
     "contextual_calibration": {},
+    "dart": {"steps": 3, "batch": 4},
     "fine_tuning": {"steps": 3, "batch": 4},
     "in_context": {"k": 2},
     "kate": {"k": 2},
@@ -26,7 +27,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "warp": {"steps": 3, "batch": 4},
 }
 ONE_OF_EACH = ("bert", "llama", "t5")
-MASKED = ("optiprompt", "soft_mixture", "warp")  # methods that need a mask in the middle of a text
+MASKED = ("dart", "optiprompt", "soft_mixture", "warp")  # methods that need a mask in the middle of a text
 REFUSED = {
     ("autoprompt", "t5"),
     ("autoprompt", "bart"),

@@ -17,6 +17,7 @@ from promptatlas.parts.perturb import Perturbation, modules, still
 from promptatlas.parts.vectors import vocabulary
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.prompting.likelihood import likelihood
+from promptatlas.testing import check_part
 from promptatlas.testing.tasks import toy, toy_prompt
 from promptatlas.testing.tiny import tiny
 from promptatlas.text.template import Template
@@ -68,10 +69,10 @@ def test_only_what_is_added_and_the_weights_move() -> None:
 
 
 def test_it_learns_on_a_model_that_hears_its_input() -> None:
-    lm, task = tiny("bert", scale=6.0), toy(train=64, seed=1)
+    lm, task = tiny("bert", scale=6.0), toy(train=32, seed=1)
     task = replace(task, dev=task.train)
     losses = [
-        SoftMixture(random=1, lr=lr, batch=8, epochs=10, patience=10).fit(lm, task, toy_prompt()).history[-1].figures
+        SoftMixture(random=1, lr=lr, batch=8, epochs=6, patience=6).fit(lm, task, toy_prompt()).history[-1].figures
         for lr in (1e-12, 0.03)
     ]
     assert losses[1]["dev_accuracy"] > losses[0]["dev_accuracy"] + 0.1
@@ -118,6 +119,11 @@ def test_rows_do_not_notice_their_batch_under_a_perturbation() -> None:
     alone = torch.cat([whole.score(lm, [one]) for one in texts])
     torch.testing.assert_close(whole.score(lm, texts), alone, atol=1e-5, rtol=0)
     assert not torch.allclose(alone, prompt.score(lm, texts), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["bert", "albert", "deberta-v2", "modernbert"])
+def test_a_perturbation_keeps_the_contract_of_parts(name: str) -> None:
+    check_part(lambda lm: still(lm, 3, pull=0.1), tiny(name), beside=lambda lm: vocabulary(lm, 3, seed=0))
 
 
 def test_the_pull_is_on_all_that_is_added() -> None:
