@@ -11,6 +11,7 @@ from promptatlas.demos.nearest import Nearest
 from promptatlas.demos.pick import Fixed, Random
 from promptatlas.lm.lm import LM
 from promptatlas.parts.head import Head, LabelVectors
+from promptatlas.parts.perturb import Perturbation
 from promptatlas.parts.prefix import Prefix
 from promptatlas.parts.tokens import Tokens
 from promptatlas.parts.vectors import Vectors
@@ -70,6 +71,9 @@ def every() -> dict[str, Prompt | Ensemble]:
         "vectors": plain.lead(soft=Vectors(some(3, 32))),
         "two parts": plain.lead(soft=Vectors(some(3, 32))).lead(found=Tokens((7, 9))),
         "prefix": plain.plus(prefix=Prefix({"self": some(2, 2, 4, 3, 8)})),
+        "perturbation": plain.lead(soft=Vectors(some(3, 32))).plus(
+            perturb=Perturbation(some(3, 32), some(2, 3, 32), 0.1)
+        ),
         "values": plain.plus(values=Values({bias: some(*lm().parameters[bias].shape)})),
         "lora": plain.plus(lora=lora),
         "head": replace(plain, words=soft.Classifier(labels=labels), parts={"head": Head(some(2, 32), some(2))}),
@@ -89,6 +93,7 @@ def every() -> dict[str, Prompt | Ensemble]:
     }
     pair = (made["vectors"], replace(plain.lead(soft=Vectors(some(1, 32))), history=history()))
     made["ensemble"] = Ensemble(prompts=pair, weights=(0.25, 0.75), vote=True)
+    made["mixture"] = Ensemble(prompts=pair, weights=(0.25, 0.75), mix=True, heed=2.0)
     return made
 
 

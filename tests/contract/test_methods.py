@@ -20,20 +20,26 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "contextual_calibration": {},
     "diff_pruning": {"steps": 3, "fixed_steps": 2, "batch": 4},
     "feature_extraction": {"steps": 3, "batch": 4},
+    "dart": {"steps": 3, "batch": 4},
     "fine_tuning": {"steps": 3, "batch": 4},
     "ia3": {"steps": 3, "batch": 4},
     "in_context": {"k": 2},
     "kate": {"k": 2},
     "lora": {"rank": 2, "steps": 3, "batch": 4},
+    "optiprompt": {"epochs": 1},
     "p_tuning_v2": {"length": 2, "steps": 3, "batch": 4},
     "pattern_tuning": {"steps": 3, "batch": 4},
     "prompt_tuning": {"length": 3, "steps": 3, "batch": 4},
+    "soft_mixture": {"epochs": 1, "random": 1},
+    "warp": {"steps": 3, "batch": 4},
 }
 ONE_OF_EACH = ("bert", "llama", "t5")
+MASKED = ("dart", "optiprompt", "soft_mixture", "warp")  # methods that need a mask in the middle of a text
 REFUSED = {
     ("autoprompt", "t5"),
     ("autoprompt", "bart"),
     ("p_tuning_v2", "deberta-v2"),
+    *((name, family) for name in MASKED for kind in ("causal", "seq2seq") for family in families(kind)),
 }  # kinds and families they can't do
 BARE = {("bitfit", "llama"), ("bitfit", "t5"), ("bitfit", "modernbert")}  # nothing of what they train is there
 

@@ -25,6 +25,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "vectors": "promptatlas.parts.vectors:Vectors",
         "tokens": "promptatlas.parts.tokens:Tokens",
         "prefix": "promptatlas.parts.prefix:Prefix",
+        "perturbation": "promptatlas.parts.perturb:Perturbation",
         "values": "promptatlas.parts.weights:Values",
         "lora": "promptatlas.parts.weights:LoRA",
         "scale": "promptatlas.parts.scale:Scale",

@@ -35,7 +35,8 @@ def load(folder: str | Path) -> Prompt | Ensemble:
         if record["type"] != "ensemble":
             raise ArtifactError(f"`{folder}` holds a `{record['type']}`, not a prompt or an ensemble", hint=NEWER)
         prompts = tuple(_prompt(one, under(tensors, f"prompts/{at}")) for at, one in enumerate(record["prompts"]))
-        return Ensemble(prompts=prompts, weights=tuple(record["weights"]), vote=record["vote"])
+        mix, heed = record.get("mix", False), record.get("heed")  # ensembles were saved before they could mix
+        return Ensemble(prompts=prompts, weights=tuple(record["weights"]), vote=record["vote"], mix=mix, heed=heed)
     except KeyError as error:
         raise ArtifactError(f"`{folder / PROMPT}` has no {error.args[0]!r}", hint="save the prompt again") from error
     except (TypeError, AttributeError) as error:

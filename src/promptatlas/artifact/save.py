@@ -74,6 +74,8 @@ def pack(prompt: Prompt | Ensemble) -> Packed:
     record = {
         "weights": [float(one) for one in prompt.weights],
         "vote": prompt.vote,
+        "mix": prompt.mix,
+        "heed": prompt.heed,
         "prompts": [one.record for one in packed],
     }
     tensors = {f"prompts/{at}/{name}": value for at, one in enumerate(packed) for name, value in one.tensors.items()}

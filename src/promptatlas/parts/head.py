@@ -1,14 +1,18 @@
 """Heads: a linear classifier of states, and learned rows in place of the vocabulary's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from promptatlas.lm.ask import Against, Job, Tokens
 from promptatlas.lm.lm import LM
+from promptatlas.lm.row import Row
 from promptatlas.lm.site import Site
+from promptatlas.text.runs import SlotRun, TextRun
 
 
 class Head(nn.Module):
@@ -73,3 +77,62 @@ class LabelVectors(nn.Module):
     def build(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "LabelVectors":
         """The part again."""
         return cls(tensors["weight"], tensors["bias"])
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """A label's row as an input vector, where input and output vectors are one table: the label itself, said.
+
+    It is of use while the rows are trained, and is not saved with a prompt: the rows are.
+    """
+
+    rows: LabelVectors
+    label: int
+
+    kind: ClassVar[str] = "said"
+    version: ClassVar[int] = 1
+    site: ClassVar[Site] = "inputs"
+    length: ClassVar[int] = 1
+    ids: ClassVar[None] = None
+
+    def vectors(self, lm: LM, rows: Sequence[Row]) -> Float[Tensor, "1 width"]:
+        """The label's row; gradients reach it."""
+        return self.rows.weight[self.label : self.label + 1]
+
+    def config(self) -> dict[str, Any]:
+        """Which label."""
+        return {"label": self.label}
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Those of the rows."""
+        return self.rows.tensors()
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "Said":
+        """The part again."""
+        return cls(LabelVectors.build({}, tensors), config["label"])
+
+
+def of_rows(lm: LM, tokens: Sequence[Sequence[int]]) -> LabelVectors:
+    """A label's row as the mean of the output projection's rows of its tokens, and its bias as the mean of theirs.
+
+    Labels of one token each score as those tokens' own logits do. A model's bias has no name that all families share:
+    it is what its logits have beyond the product of row and state.
+    """
+    ids = tuple(dict.fromkeys(one for some in tokens for one in some))
+    rows = lm.outputs[list(ids)].float()
+    (row,) = lm.encode([(TextRun("a"), SlotRun())], {})
+    with torch.no_grad():
+        ((logits, bare),) = lm.read([Job(row, (Tokens(ids), Against(rows)))])
+    bias = (logits.values - bare.values)[0].cpu()
+    places = [[ids.index(one) for one in some] for some in tokens]
+    means = torch.stack([rows[at].mean(0).cpu() for at in places])
+    return LabelVectors(means, torch.stack([bias[at].mean() for at in places]))
+
+
+def random_rows(lm: LM, labels: int, *, seed: int) -> LabelVectors:
+    """Uniform rows and biases up to 1 over the root of the width, as a linear layer of torch starts."""
+    draw = torch.Generator().manual_seed(seed)
+    most = lm.head**-0.5
+    weight, bias = ((torch.rand(*shape, generator=draw) * 2 - 1) * most for shape in ((labels, lm.head), (labels,)))
+    return LabelVectors(weight, bias)

@@ -9,26 +9,33 @@ from jaxtyping import Float
 from torch import Tensor
 
 from promptatlas.data.example import Example
-from promptatlas.data.view import Answer
+from promptatlas.data.view import Answer, One
 from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
+from promptatlas.prompting.likelihood import likelihood
 from promptatlas.prompting.prompt import Given, Prompt, Step
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble:
-    """Prompts whose scores are averaged, or who vote. Scores and predicts like a prompt.
+    """Prompts whose scores are averaged, who vote, or whose probabilities are mixed. Scores and predicts like a prompt.
 
     Attributes:
         prompts: all with the same labels in the same order.
         weights: of each; need not sum to one; equal where not given.
         vote: each prompt's likeliest label has its weight, instead of its log-probabilities (ties: the label with the
             higher mean log-probability).
+        mix: the members' probabilities under the whole vocabulary are averaged, not their log-probabilities; calibrated
+            prompts have none.
+        heed: of a mixture: a member counts the more, the likelier it finds the example's own fields; the higher this
+            temperature, the less it matters (Qin & Eisner 2021, arXiv:2104.06599). None: all examples alike.
     """
 
     prompts: tuple[Prompt, ...]
     weights: tuple[float, ...] = ()
     vote: bool = False
+    mix: bool = False
+    heed: float | None = None
 
     def __post_init__(self) -> None:
         """Check that the members can answer together."""
@@ -46,6 +53,18 @@ class Ensemble:
             raise SettingError(
                 f"prompts with different labels: {sorted(labels)}", hint="give all the same labels in the same order"
             )
+        self._check_mixture()
+
+    def _check_mixture(self) -> None:
+        if self.mix and self.vote:
+            raise SettingError("an ensemble can't both vote and mix", hint="set one of `vote` and `mix`")
+        if self.heed is not None and (not self.mix or self.heed <= 0):
+            raise SettingError(f"`heed` is {self.heed}, mix={self.mix}", hint="it is above 0, and goes with mix=True")
+        if self.mix and any(one.calibration or not isinstance(one.view, One) for one in self.prompts):
+            raise SettingError(
+                "prompts that are calibrated, or read a row a choice, have no probabilities to mix",
+                hint="leave their calibration out, or set mix=False",
+            )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -62,13 +81,36 @@ class Ensemble:
         return self.prompts[0].examples(given)
 
     def score(self, lm: LM, examples: Given) -> Float[Tensor, "examples answers"]:
-        """Log-probabilities: the weighted mean of the members', normalised; or the logarithm of the shares of votes."""
+        """Log-probabilities: the weighted mean of the members', normalised; of the votes' shares; or of the mixture."""
         wanted = self.examples(examples)
+        if self.mix:
+            return self.mass(lm, wanted).log_softmax(-1)
         return self._joined([one.score(lm, wanted) for one in self.prompts])
+
+    def mass(self, lm: LM, examples: Given) -> Float[Tensor, "examples labels"]:
+        """Of a mixture, the log of each label's probability under the vocabulary: the members', weighted and summed."""
+        if not self.mix:
+            raise SettingError("only a mixture has a mass", hint="Ensemble(..., mix=True)")
+        wanted = self.examples(examples)
+        mass = torch.stack([one.mass(lm, wanted) for one in self.prompts])  # [prompts, examples, labels]
+        return torch.logsumexp(mass + self.shares(lm, wanted).T[..., None].to(mass), 0)
+
+    def shares(self, lm: LM, examples: Given) -> Float[Tensor, "examples prompts"]:
+        """The log of how much each member counts for each example."""
+        wanted = self.examples(examples)
+        prior = torch.tensor(self.weights).log().log_softmax(-1).expand(len(wanted), -1)
+        if self.heed is None:
+            return prior
+        own = torch.stack([likelihood(one, lm, wanted) for one in self.prompts], -1)  # [examples, prompts]
+        return (prior.to(own) + own / self.heed).log_softmax(-1)
 
     def predict(self, lm: LM, examples: Given, *, abstain: float = 0.0) -> list[Answer]:
         """An answer an example; see `Prompt.predict`. `abstain` looks at the first member's mass."""
         wanted = self.examples(examples)
+        if self.mix and not abstain:
+            with torch.no_grad():
+                scores = self.score(lm, wanted)
+            return [One().fold(one, scores[at : at + 1], self.labels) for at, one in enumerate(wanted)]
         members = [one.predict(lm, wanted, abstain=abstain if at == 0 else 0.0) for at, one in enumerate(self.prompts)]
         return [self._answer(list(answers)) for answers in zip(*members, strict=True)]
 

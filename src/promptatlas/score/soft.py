@@ -10,12 +10,17 @@ from torch import Tensor
 
 from promptatlas.data.example import Example
 from promptatlas.errors import SettingError, WordError, near
-from promptatlas.lm.ask import Against, Hidden, Query, Reading
+from promptatlas.lm.ask import Against, Hidden, Query, Reading, Tokens
 from promptatlas.lm.lm import LM, Kind
 from promptatlas.lm.site import Part
+from promptatlas.parts import head
+from promptatlas.score.inplace import tokens_in_place
+from promptatlas.score.words import Words
 from promptatlas.text.template import Template
 
 Pool = Literal["first", "last", "mean", "slot"]
+
+AMONG = ("labels", "vocabulary")
 
 # the state that stands for a whole text: the mean where all states see it, else the one that has seen it all
 POOLS: Mapping[Kind, Pool] = {"masked": "mean", "causal": "last", "seq2seq": "mean"}
@@ -114,6 +119,8 @@ class LabelVectors:
     Attributes:
         labels: in the order of the rows.
         part: the rows' name among the prompt's parts.
+        among: what a label's mass is a share of: the "labels", or the "vocabulary" and the labels, as if each row were
+            one more word of it.
     """
 
     kind: ClassVar[str] = "label_vectors"
@@ -121,10 +128,13 @@ class LabelVectors:
 
     labels: tuple[str, ...]
     part: str = "label_vectors"
+    among: Literal["labels", "vocabulary"] = "labels"
 
     def __post_init__(self) -> None:
         """Refuse labels that can't be told apart."""
         _distinct(self.labels)
+        if self.among not in AMONG:
+            raise SettingError(f"`among` can't be `{self.among}`", hint=near(self.among, AMONG))
 
     def word(self, label: str) -> str:
         """What a demonstration of this label shows: the label."""
@@ -145,7 +155,8 @@ class LabelVectors:
             SettingError: the part isn't among `parts`.
         """
         rows = cast(RowsPart, _part(self.part, parts or {}))
-        return (Query(asks=(Against(rows.weight, rows.bias),)),)
+        rest = (Tokens((0,), mass=True),) if mass and self.among == "vocabulary" else ()  # for the vocabulary's sum
+        return (Query(asks=(Against(rows.weight, rows.bias), *rest)),)
 
     def fold(
         self,
@@ -156,14 +167,19 @@ class LabelVectors:
         *,
         mass: bool = False,
     ) -> Float[Tensor, "examples labels"]:
-        """The rows' logits; with `mass` log-probabilities over the labels, which are all there is."""
+        """The rows' logits; with `mass` log-probabilities over what `among` says."""
         if not readings:
             return torch.zeros(0, len(self.labels))
-        return _scores(_one_slot(readings), self.labels, self.part, mass=mass)
+        logits = _one_slot(readings)
+        if not mass or self.among == "labels":
+            return _scores(logits, self.labels, self.part, mass=mass)
+        words = torch.stack([cast(Tensor, reading[1].total) for (reading,) in readings])  # [examples, 1]
+        whole = torch.logaddexp(logits.logsumexp(-1, keepdim=True), words)
+        return _scores(logits, self.labels, self.part, mass=False) - whole
 
     def config(self) -> dict[str, Any]:
         """Its fields."""
-        return {"labels": list(self.labels), "part": self.part}
+        return {"labels": list(self.labels), "part": self.part, "among": self.among}
 
     def tensors(self) -> Mapping[str, Tensor]:
         """None: the rows are a part of the prompt."""
@@ -171,8 +187,28 @@ class LabelVectors:
 
     @classmethod
     def build(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "LabelVectors":
-        """The label vectors again."""
-        return cls(labels=tuple(config["labels"]), part=config["part"])
+        """The label vectors again; those saved before there was a choice are a share of the labels."""
+        return cls(labels=tuple(config["labels"]), part=config["part"], among=config.get("among", "labels"))
+
+
+def rows_of(words: object, lm: LM, template: Template, *, single: bool) -> head.LabelVectors:
+    """Rows to start label vectors from: the mean over the tokens of each label's words where they stand.
+
+    Args:
+        words: what the prompt has for its labels.
+        lm: the model.
+        template: with one slot.
+        single: refuse words of several tokens. Where every word is one token, the rows score as the words do.
+
+    Raises:
+        SettingError: these are no label words.
+        WordError: a word that can't be read.
+    """
+    if not isinstance(words, Words):
+        raise SettingError("this prompt has no label words to start label vectors from", hint="give each label a word")
+    before = template.before(template.slots[0])
+    tokens = tokens_in_place(words.words, lm, before, single=single, first=False)
+    return head.of_rows(lm, [[one for ids in tokens[label] for one in ids] for label in words.labels])
 
 
 def _distinct(labels: Sequence[str]) -> None:

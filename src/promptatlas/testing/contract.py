@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,30 +27,38 @@ from promptatlas.train.needs import Method
 __all__ = ["check_lm", "check_method", "check_part"]
 
 
-def check_part(make: Callable[[LM], Part], lm: LM, *, empty: Callable[[LM], Part] | None = None) -> None:
+def check_part(
+    make: Callable[[LM], Part],
+    lm: LM,
+    *,
+    empty: Callable[[LM], Part] | None = None,
+    beside: Callable[[LM], Part] | None = None,
+) -> None:
     """Check a part on a model that has a way in for it.
 
     Args:
         make: makes the part.
         lm: the model.
         empty: makes it with length 0, where that is legal; the model must then read as without it.
+        beside: makes vectors that stand in the text beside it, where it does nothing on its own.
 
     Raises:
         AssertionError: what it doesn't keep.
     """
+    company = {} if beside is None else {"beside": beside(lm)}
     part, before = make(lm), fingerprint(lm)
     again = type(part).build(json.loads(json.dumps(part.config())), part.tensors())
     claim(hashed(again.tensors()) == hashed(part.tensors()), f"{_name(part)} saved and built has other tensors")
     claim(again.config() == part.config(), f"{_name(part)} saved and built has another configuration")
     claim(not any(one.requires_grad for one in part.tensors().values()), f"tensors of {_name(part)} aren't detached")
     if part.site != "head":  # a head is called by the verbalizer that owns it
-        values = _scores(lm, part)
-        same(_scores(lm, again), values, f"{_name(part)} saved and built scores differently")
+        values = _scores(lm, part, company)
+        same(_scores(lm, again, company), values, f"{_name(part)} saved and built scores differently")
         if isinstance(part, nn.Module):
             _reached(part, values)
     if empty is not None:
         part = empty(lm)
-        same(_scores(lm, part), _scores(lm, None), f"{_name(part)} of length 0 makes a difference")
+        same(_scores(lm, part, company), _scores(lm, None, company), f"{_name(part)} of length 0 makes a difference")
     claim(fingerprint(lm) == before, f"{_name(part)} changed the model, or got it a gradient")
 
 
@@ -161,10 +169,11 @@ def _content(prompt: Prompt) -> tuple[Any, ...]:
     return prompt.key, prompt.template, tuple(prompt.parts), prompt.history
 
 
-def _scores(lm: LM, part: Part | None) -> Tensor:
+def _scores(lm: LM, part: Part | None, company: Mapping[str, Part]) -> Tensor:
     """Logits under the part, in the middle of a text where it is one of the inputs."""
-    template = "{text}{@x} It was {mask}" if part is not None and part.site == "inputs" else "{text} It was {mask}"
-    parts = {} if part is None else {"x": part}
+    here = "{@x}" if part is not None and part.site == "inputs" else ""
+    template = "{text}" + here + "".join(f"{{@{name}}}" for name in company) + " It was {mask}"
+    parts = {**company, **({} if part is None else {"x": part})}
     made = rows(lm, template, parts)
     return torch.cat([one[0].values for one in lm.read([Job(row, (Tokens(words(lm)),), parts) for row in made])])
 

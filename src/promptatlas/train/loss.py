@@ -72,6 +72,17 @@ def nll(prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examples"]:
     return -scores.gather(1, right[:, None].to(scores.device))[:, 0]
 
 
+def nll_among_all(prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examples"]:
+    """Minus the log-probability of each example's label's words under the whole vocabulary.
+
+    Raises:
+        DataError: an example whose target is no label.
+    """
+    right = torch.tensor([_place(prompt, one) for one in batch.examples])
+    mass = prompt.mass(lm, batch.examples)
+    return -mass.gather(1, right[:, None].to(mass.device))[:, 0]
+
+
 def answers(prompt: Prompt, example: Example) -> tuple[str, ...]:
     """What an example may be answered with, in the order of its scores: the labels, or the choices it brings."""
     return prompt.view.options(example) if isinstance(prompt.view, Choices) else prompt.labels

@@ -1,0 +1,46 @@
+"""Prompts whose own words have become vectors: where methods that train such vectors start."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from warnings import warn
+
+from promptatlas.lm.lm import LM
+from promptatlas.parts.soften import fresh, of_tokens, soften
+from promptatlas.parts.vectors import Vectors
+from promptatlas.prompting import Prompt
+from promptatlas.text.template import Template
+
+
+def softened(prompt: Prompt, lm: LM, fields: Mapping[str, object], name: str) -> Prompt:
+    """The prompt, saying the same, with vectors `name_0`, `name_1`, … in place of the template's own words.
+
+    Args:
+        prompt: parts its template places already stay.
+        lm: the model whose tokens the vectors are of.
+        fields: of any example.
+        name: of the parts.
+    """
+    template, tokens = soften(lm, prompt.template, fields, name=name, parts=prompt.parts)
+    return replace(prompt, template=template).plus(**{part: of_tokens(lm, ids) for part, ids in tokens.items()})
+
+
+def drawn(prompt: Prompt, lm: LM, name: str, seed: int) -> Prompt:
+    """The prompt with vectors drawn like the vocabulary's in place of those of the parts `name_0`, `name_1`, …."""
+    mine = {part: one for part, one in prompt.parts.items() if part.startswith(f"{name}_") and isinstance(one, Vectors)}
+    made = {part: fresh(lm, "by_dimension", one.length, seed=seed + at) for at, (part, one) in enumerate(mine.items())}
+    return prompt.plus(**made)
+
+
+def fitting(templates: Sequence[str], prompt: Prompt) -> list[Template]:
+    """The templates with the prompt's fields and one slot; others are left out with a warning.
+
+    Raises:
+        TemplateError: one can't be read.
+    """
+    kept = []
+    for template in map(Template.parse, templates):
+        if set(template.fields) == set(prompt.template.fields) and len(template.slots) == 1:
+            kept.append(template)
+        else:
+            warn(f"`{template}` is left out: it has other fields or slots than the prompt", stacklevel=2)
+    return kept
