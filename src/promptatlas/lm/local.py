@@ -198,7 +198,8 @@ class LocalLM:
         self, runs: Sequence[Runs], parts: Mapping[str, Part], *, widths: Mapping[str, int] | None = None, room: int = 0
     ) -> list[Row]:
         """Rows of these runs; see `lm.LM.encode`. The same runs again are not tokenised again."""
-        lengths = {name: encoding.taken(cast(InputsPart, part)) for name, part in parts.items() if part.site == "inputs"}
+        inputs = {name: cast(InputsPart, part) for name, part in parts.items() if part.site == "inputs"}
+        lengths = {name: encoding.taken(part) for name, part in inputs.items()}
         # these write the answer after the text, in the same window
         free = self.window - (room if self.kind == "causal" or self.layout.fill == "infill" else 0)
         free -= shift(parts) if self.kind != "seq2seq" else 0
