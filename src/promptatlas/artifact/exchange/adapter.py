@@ -27,7 +27,7 @@ class Adapter(NamedTuple):
     def base(self) -> str:
         """The model it says it was made for, as a sentence's end; "" where it doesn't say."""
         name = self.config.get("base_model_name_or_path")
-        return f", and says it was made for `{name}`" if name else ""
+        return f", and it says it was made for `{name}`" if name else ""
 
 
 def read_adapter(folder: Path) -> Adapter:
