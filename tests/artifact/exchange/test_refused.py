@@ -84,6 +84,18 @@ def test_prefixes_of_an_encoder_and_those_that_leave_positions(tmp_path: Path) -
     assert "length 0" in refused(toy_prompt().plus(prefix=normal(LM, 0, seed=0, shifted=True)), tmp_path)
 
 
+def test_segments_that_peft_leaves_out(tmp_path: Path) -> None:
+    bert = tiny("bert")
+    pair = placed("{@soft}{text}{sep}so {mask}")
+    assert "has a second segment behind {sep}" in refused(pair, tmp_path, bert)
+    export(pair, tiny("modernbert"), tmp_path / "fine")  # which knows no segments
+    export(
+        replace(pair, parts={"lora": lora(bert)}, template=pair.template.parse("{text}{sep}so {mask}")),
+        bert,
+        tmp_path / "lora",
+    )
+
+
 def test_the_hint_does_what_it_says(tmp_path: Path) -> None:
     tuned = PTuningV2(length=2, steps=1, positions="shifted", answer="words").fit(LM, toy(), toy_prompt())
     assert read(export(tuned, LM, tmp_path / "out"), LM) == tuned

@@ -25,7 +25,8 @@ from promptatlas.parts.prefix import Prefix
 from promptatlas.parts.weights import LoRA
 from promptatlas.prompting import Ensemble, Prompt, Step, model
 from promptatlas.prompting.make import prompt as make
-from promptatlas.text.pieces import PartPiece
+from promptatlas.text.pieces import MarkPiece, PartPiece
+from promptatlas.text.runs import MarkRun, TextRun
 
 SIDE = "promptatlas"  # the folder with the rest of the prompt
 TEMPLATE = "{text}{mask}"  # of a checkpoint that came alone
@@ -127,16 +128,30 @@ def _adapter(prompt: Prompt, lm: LM) -> Adapter:
             hint="fit a prompt that learns one of them",
         )
     ((name, part),) = prompt.parts.items()
+    if isinstance(part, LoRA):
+        return lora_out(part, lm)
+    _one_segment(prompt, lm)
     if part.site == "inputs":
         return vectors_out(_leading(prompt, name, cast(InputsPart, part), lm), _soft_kind(prompt.history))
     if isinstance(part, Prefix):
         return prefix_out(part)
-    if isinstance(part, LoRA):
-        return lora_out(part, lm)
     raise ArtifactError(
         f"PEFT can't express this prompt: it has no adapter like the part `{name}` ({part.kind})",
         hint="vectors that lead the template, prefixes and LoRA can be exported",
     )
+
+
+def _one_segment(prompt: Prompt, lm: LM) -> None:
+    """Refuse a text of two segments: PEFT doesn't tell the model of the second."""
+    if MarkPiece("sep") not in prompt.template.pieces:
+        return
+    (row,) = lm.encode([(MarkRun("sep"), TextRun("a"))], {})
+    if any(row.types):
+        raise ArtifactError(
+            f"PEFT can't express this prompt: `{prompt.template}` has a second segment behind {{sep}}, and with a soft "
+            "prompt PEFT has all text in the first",
+            hint="fit with a template without {sep}, or learn LoRA",
+        )
 
 
 def _leading(prompt: Prompt, name: str, part: InputsPart, lm: LM) -> torch.Tensor:
