@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from inspect import signature
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from promptatlas.errors import CannotAttach
+from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
 
 if TYPE_CHECKING:
@@ -27,3 +28,12 @@ def check_shift(lm: "LocalLM", parts: Mapping[str, Part]) -> None:
             f"`{lm.name}` counts its positions itself, and this prefix moves the text behind it",
             hint='learn a prefix that leaves positions as they are: positions="unshifted"',
         )
+
+
+def takes_cache(lm: LM) -> bool:
+    """Whether a model can be given a cache of keys and values, which is how other tools give it a prefix."""
+    model: Any = getattr(lm, "model", None)
+    if model is None:
+        return False
+    body = model.get_decoder() if lm.kind != "masked" else model.base_model
+    return "past_key_values" in signature(body.forward).parameters

@@ -81,6 +81,10 @@ def test_prefixes_of_an_encoder_and_those_that_leave_positions(tmp_path: Path) -
         "PEFT can't express this prefix: it leaves text at its own positions, and PEFT moves text behind a prefix\n\n"
         "hint: learn one that does: `promptatlas fit p_tuning_v2 --set positions=shifted --set answer=words`"
     )
+    modern = tiny("modernbert")
+    assert "models like `tiny-modernbert` take none" in refused(
+        toy_prompt().plus(prefix=normal(modern, 2, seed=0, shifted=True)), tmp_path, modern
+    )
     assert "length 0" in refused(toy_prompt().plus(prefix=normal(LM, 0, seed=0, shifted=True)), tmp_path)
 
 

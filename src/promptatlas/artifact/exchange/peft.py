@@ -134,7 +134,7 @@ def _adapter(prompt: Prompt, lm: LM) -> Adapter:
     if part.site == "inputs":
         return vectors_out(_leading(prompt, name, cast(InputsPart, part), lm), _soft_kind(prompt.history))
     if isinstance(part, Prefix):
-        return prefix_out(part)
+        return prefix_out(part, lm)
     raise ArtifactError(
         f"PEFT can't express this prompt: it has no adapter like the part `{name}` ({part.kind})",
         hint="vectors that lead the template, prefixes and LoRA can be exported",

@@ -10,6 +10,7 @@ from torch import Tensor
 from promptatlas.artifact.exchange.adapter import Adapter, whole
 from promptatlas.errors import ArtifactError
 from promptatlas.lm.lm import LM
+from promptatlas.lm.shift import takes_cache
 from promptatlas.parts.prefix import Prefix
 from promptatlas.parts.vectors import Vectors
 
@@ -48,7 +49,7 @@ def vectors_in(adapter: Adapter, lm: LM) -> Vectors:
     return Vectors(found[:length])
 
 
-def prefix_out(part: Prefix) -> Adapter:
+def prefix_out(part: Prefix, lm: LM) -> Adapter:
     """Prefix tuning's adapter.
 
     Raises:
@@ -60,6 +61,11 @@ def prefix_out(part: Prefix) -> Adapter:
             + ", ".join(f"`{place}`" for place in sorted(part.places))
             + " attention, and PEFT puts one before the decoder's self-attention alone",
             hint="learn a prefix of `decoder` alone, or vectors at the input (`prompt_tuning`)",
+        )
+    if not takes_cache(lm):
+        raise ArtifactError(
+            f"PEFT can't express this prefix: it gives one as a cache of keys, and models like `{lm.name}` take none",
+            hint="learn vectors at the input (`prompt_tuning`), or LoRA",
         )
     if not part.shifted:
         raise ArtifactError(
