@@ -177,7 +177,6 @@ def test_show(command: Command, learned: Path) -> None:
     assert prompt["words"]["settings"]["words"] == {"good": ["great"], "bad": ["terrible"]}
     assert prompt["parts"]["soft"]["tensors"]["weight"]["shape"] == [3, 256]
     assert prompt["parts"]["soft"]["tensors"]["weight"]["norm"] > 0
-    assert "nearest" not in prompt["parts"]["soft"]
     assert prompt["history"][0]["method"] == "prompt_tuning"
     people = command("show", learned).out
     for said in ("{@soft}{text} It was {mask}.", "3 × 256", "prompt_tuning", "pocket-masked", "great"):
@@ -186,8 +185,12 @@ def test_show(command: Command, learned: Path) -> None:
 
 def test_show_names_the_nearest_words(command: Command, learned: Path, lm) -> None:
     shown = command("show", learned, "--lm", "pocket-masked", "--json").json()
-    nearest = shown["prompts"][0]["parts"]["soft"]["nearest"]
-    assert [words[0] for words in nearest] == lm.pieces([1000, 1001, 1002])  # they started as these, and weren't moved
+    soft = shown["prompts"][0]["parts"]["soft"]
+    assert [words[0] for words in soft["nearest"]] == lm.pieces([1000, 1001, 1002])  # which they are
+    assert [one[0] for one in soft["cosines"]] == pytest.approx([1, 1, 1], abs=1e-4)
+    assert soft["norms"] == pytest.approx(lm.vectors[1000:1003].norm(dim=-1).tolist(), abs=1e-3)
+    assert soft["moved"] is None
+    assert soft["why"] == "its history doesn't say what it started from; fit it again, and it will"
     assert lm.pieces([1000])[0] in command("show", learned, "--lm", "pocket-masked").out
 
 

@@ -15,6 +15,7 @@ from promptatlas.cli.ask import ask
 from promptatlas.cli.demo import demo
 from promptatlas.cli.doctor import doctor
 from promptatlas.cli.evaluate import evaluate
+from promptatlas.cli.export import export, import_
 from promptatlas.cli.fit import fit
 from promptatlas.cli.methods import methods
 from promptatlas.cli.predict import predict
@@ -42,6 +43,8 @@ _COMMANDS: Mapping[str, Callable[..., None]] = {
     "show": show_prompt,
     "doctor": doctor,
     "pretrain": pretrain,
+    "export": export,
+    "import": import_,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)

@@ -1,39 +1,64 @@
 """`promptatlas show`: what a saved prompt is made of."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from promptatlas.cli import print as printed
 from promptatlas.cli.options import Device, Dtype, Folder, Json, OtherLm, members, model
+from promptatlas.errors import ArtifactError, ModelError, SettingError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from promptatlas.prompting import Prompt
 
-NEAREST = 3  # words named for each vector
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Draw a soft prompt's vectors and the label words: .png, .svg, .pdf.", show_default=False
+    ),
+]
 LONG = 300  # characters of a component's settings that are shown
 
 
 def show(
-    folder: Folder, lm: OtherLm = None, device: Device = None, dtype: Dtype = "float32", as_json: Json = False
+    folder: Folder,
+    lm: OtherLm = None,
+    picture: Picture = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    as_json: Json = False,
 ) -> None:
     """Show a saved prompt: template, words, parts, demonstrations, calibration, history.
 
-    With --lm, also the words nearest to each of its vectors, by cosine.
+    Of a soft prompt also the words nearest to each vector with their cosines, its norm, and how far it has moved, where
+    the language model is at hand: it comes with the package, is in a folder, or is given by --lm.
     """
+    if picture is not None:
+        from promptatlas.cli.picture import check
+
+        check(picture)
     with printed.Bar() as bar:
         bar.step(f"reading {folder}")
         from promptatlas.artifact.load import load
         from promptatlas.artifact.save import size
 
         prompt = load(folder)
-        found = model(lm, device, dtype, bar) if lm else None
+        found = _model(members(prompt), lm, device, dtype, bar, needed=picture is not None)
         described: dict[str, Any] = {
             "folder": str(folder),
             "bytes": size(folder),
             "prompts": [_described(one, found) for one in members(prompt)],
         }
+        if picture is not None:
+            from promptatlas.cli.picture import draw
+
+            draw(members(prompt), found, picture)
+            printed.note(f"the picture is in {picture}")
     if as_json:
         printed.data(described)
         return
@@ -43,13 +68,45 @@ def show(
         _print(one, f"{name}, {described['bytes']:,} bytes")
 
 
+def _model(
+    prompts: "Sequence[Prompt]", name: str | None, device: str | None, dtype: str, bar: printed.Bar, *, needed: bool
+) -> Any:
+    """The model that is named or needed; else that of vectors there are to explain, if it is at hand."""
+    learned = next((str(one.history[-1].lm.get("name")) for one in prompts if one.history), None)
+    if name is None and needed and learned is None:
+        raise SettingError("the prompt doesn't say which language model it is for", hint="say it with --lm")
+    if name is not None or needed:
+        return _loaded(prompts, name or str(learned), device, dtype, bar)
+    if learned is None or not any(part.site == "inputs" for one in prompts for part in one.parts.values()):
+        return None
+    if not _here(learned):
+        printed.note("the words its vectors are near to are shown where the model is: say where with --lm")
+        return None
+    try:
+        return _loaded(prompts, learned, device, dtype, bar)
+    except (ModelError, ArtifactError) as error:
+        printed.note(f"its vectors aren't explained: {error.message}")
+        return None
+
+
+def _loaded(prompts: "Sequence[Prompt]", name: str, device: str | None, dtype: str, bar: printed.Bar) -> Any:
+    found = model(name, device, dtype, bar)
+    for one in prompts:
+        one.check(found)
+    return found
+
+
+def _here(name: str) -> bool:
+    from promptatlas.lm.load import embedded
+
+    return name in embedded() or Path(name).is_dir()
+
+
 def _described(prompt: "Prompt", lm: Any) -> dict[str, Any]:
-    if lm is not None:
-        prompt.check(lm)
     return {
         "template": str(prompt.template),
         "words": _component(prompt.words),
-        "parts": {name: _part(part, lm) for name, part in prompt.parts.items()},
+        "parts": {name: _part(prompt, name, lm) for name in prompt.parts},
         "demos": _component(prompt.demos),
         "between": str(prompt.between),
         "calibration": [_component(one) for one in prompt.calibration],
@@ -76,24 +133,14 @@ def _component(component: Any) -> dict[str, Any]:
     }
 
 
-def _part(part: Any, lm: Any) -> dict[str, Any]:
+def _part(prompt: "Prompt", name: str, lm: Any) -> dict[str, Any]:
+    part = prompt.parts[name]
     described = {"site": part.site, **_component(part)}
-    if lm is not None and part.site == "inputs":
-        ids = part.ids
-        described["nearest"] = (
-            _nearest(lm, part.vectors(lm, [])) if ids is None else [[piece] for piece in lm.pieces(ids)]
-        )
-    return described
+    if lm is None or part.site != "inputs":
+        return described
+    from promptatlas.cli.explain import explained
 
-
-def _nearest(lm: Any, vectors: "Tensor") -> list[list[str]]:
-    from torch.nn.functional import normalize
-
-    table = normalize(lm.vectors.float(), dim=-1)
-    near = (
-        (normalize(vectors.detach().float().to(table.device), dim=-1) @ table.T).topk(NEAREST).indices
-    )  # [length, nearest]
-    return [lm.pieces(ids) for ids in near.tolist()]
+    return described | explained(prompt, name, lm)
 
 
 def _tensor(tensor: "Tensor") -> dict[str, Any]:
@@ -120,9 +167,7 @@ def _print(prompt: dict[str, Any], title: str) -> None:
     for name, part in prompt["parts"].items():
         if "nearest" in part:
             printed.text()
-            printed.table(
-                ("at", "nearest words"), [(at, " ".join(words)) for at, words in enumerate(part["nearest"])], title=name
-            )
+            _vectors(name, part)
     if prompt["history"]:
         printed.text()
         steps = [
@@ -130,6 +175,22 @@ def _print(prompt: dict[str, Any], title: str) -> None:
             for one in prompt["history"]
         ]
         printed.table(("history", "model", "settings", "figures"), steps)
+
+
+def _vectors(name: str, part: dict[str, Any]) -> None:
+    """A line a position: its nearest words, and what else is known of it."""
+    if "norms" not in part:
+        printed.table(("at", "words"), [(at, " ".join(one)) for at, one in enumerate(part["nearest"])], title=name)
+        return
+    moved = part["moved"] or [None] * len(part["norms"])
+    lines = []
+    for at, (words, cosines) in enumerate(zip(part["nearest"], part["cosines"], strict=True)):
+        near = "  ".join(f"{word} {cosine:.2f}" for word, cosine in zip(words, cosines, strict=True))
+        lines.append((at, near, part["norms"][at], moved[at]))
+    printed.table(("at", "nearest words and cosines", "norm", "moved"), lines, title=name)
+    printed.text(f"half of the vocabulary's vectors have a norm below {part['vocabulary_norm']:.4f}")
+    if part["moved"] is None:
+        printed.text(f"how far they moved isn't known: {part['why']}")
 
 
 def _tensors(name: str, part: dict[str, Any]) -> list[tuple[printed.Cell, ...]]:

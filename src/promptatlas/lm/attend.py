@@ -97,7 +97,8 @@ def _in_front(
         if mask.dtype != torch.bool:
             front = torch.zeros_like(front, dtype=mask.dtype).masked_fill(~front, torch.finfo(mask.dtype).min)
         mask = torch.cat([front, mask.expand(front.shape[0], -1, -1, -1)], -1)  # [rows, 1, queries, length + keys]
-    if (bias := settings.get("position_bias")) is not None:
+    bias = settings.get("position_bias")
+    if bias is not None and bias.shape[-1] == keys:  # else it has the distances to a prefix that shifts positions
         settings = settings | {"position_bias": nn.functional.pad(bias, (length, 0))}
     return torch.cat([more_key, key], 2), torch.cat([more_value, value], 2), mask, settings
 

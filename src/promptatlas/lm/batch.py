@@ -14,6 +14,7 @@ from promptatlas.lm.doors import Points, Prefixes, Splice
 from promptatlas.lm.lines import Line
 from promptatlas.lm.lm import LM, Kind
 from promptatlas.lm.sheet import Sheet
+from promptatlas.lm.shift import shift
 from promptatlas.lm.site import AttentionPart, InputsPart, Part
 
 SLACK = 0.6  # a row shorter than this share of its batch's longest starts a batch of its own,
@@ -21,15 +22,11 @@ WORTH = 16  # once the batch has this many rows and so is worth a pass
 
 
 def groups(jobs: Sequence[Job]) -> Iterator[list[int]]:
-    """Indices of jobs that can share passes: same weights, same hooks."""
-    found: dict[tuple[tuple[str, int], ...], list[int]] = {}
+    """Indices of jobs that can share passes: same weights, same hooks, positions moved by as much."""
+    found: dict[tuple[object, ...], list[int]] = {}
     for i, job in enumerate(jobs):
-        found.setdefault(
-            tuple(
-                sorted((name, id(part)) for name, part in job.parts.items() if part.site in ("weights", "activations"))
-            ),
-            [],
-        ).append(i)
+        touching = [(name, id(part)) for name, part in job.parts.items() if part.site in ("weights", "activations")]
+        found.setdefault((*sorted(touching), shift(job.parts)), []).append(i)
     yield from found.values()
 
 

@@ -68,6 +68,7 @@ class Flight:
     enough: int = 0
     layers: Any = None  # see `blocks.Layers`
     keep: bool = False  # whether the body's last states are wanted
+    shift: int = 0  # positions the text is moved by, to stand behind a prefix that counts as so many
     kept: Tensor | None = None  # filled in: [rows, length, hidden]
 
 
@@ -175,13 +176,16 @@ def _distances(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def biased(queries: int, keys: int, device: Any = None, past_seen_tokens: Any = 0) -> Tensor:
         flight = FLIGHT.get()
         pack = flight.pack if flight else None
+        shift = flight.shift if flight else 0
         if pack is None:
-            return plain(queries, keys, device=device, past_seen_tokens=past_seen_tokens)
+            return plain(queries, keys + shift, device=device, past_seen_tokens=past_seen_tokens + shift)
         longest = pack.index.shape[1]
-        bias = plain(longest, longest, device=device)  # [1, heads, longest, longest]
+        bias = plain(longest, longest + shift, device=device, past_seen_tokens=shift)
         if pack.depths is None:
-            return bias
-        return bias[0].permute(1, 2, 0)[pack.depths[:, :, None], pack.depths[:, None, :]].permute(0, 3, 1, 2)
+            return bias  # [1, heads, longest, shift + longest]
+        front = torch.arange(shift, device=bias.device).expand(len(pack.depths), -1)
+        seen = torch.cat([front, pack.depths + shift], -1)
+        return bias[0].permute(1, 2, 0)[pack.depths[:, :, None], seen[:, None, :]].permute(0, 3, 1, 2)
 
     return biased
 
@@ -191,19 +195,36 @@ def _positions(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
         flight = FLIGHT.get()
         if flight is None or flight.positions is None:
             return plain(*args, **settings)
-        return plain(args[0], position_ids=flight.positions[0])
+        return plain(args[0], position_ids=flight.positions[0] + flight.shift)
 
     return placed
 
 
-def install_body(body: nn.Module) -> None:
-    """Let passes keep the last states of the model's body, which the head alone sees otherwise."""
+def install_body(body: nn.Module, reserved: int) -> None:
+    """Let passes move the text's positions, and keep the body's last states, which the head alone sees otherwise.
+
+    `reserved` is what positions count from where the model counts them itself.
+    """
+
+    def moved(_module: nn.Module, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        flight = FLIGHT.get()
+        if flight is None or not flight.shift or not movable:
+            return None
+        positions = settings.get("position_ids")
+        if positions is None:
+            ids = args[0] if args else settings["input_ids"]
+            past = settings.get("past_key_values")
+            first = reserved + (past.get_seq_length() if past is not None else 0)
+            positions = torch.arange(first, first + ids.shape[1], device=ids.device)[None]
+        return args, settings | {"position_ids": positions + flight.shift}
 
     def kept(_module: nn.Module, _args: tuple[Any, ...], out: Any) -> None:
         flight = FLIGHT.get()
         if flight and flight.keep:
             flight.kept = out[0]
 
+    movable = "position_ids" in signature(body.forward).parameters
+    body.register_forward_pre_hook(moved, with_kwargs=True)
     body.register_forward_hook(kept)
 
 

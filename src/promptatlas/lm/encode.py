@@ -9,6 +9,7 @@ from threading import Lock
 from promptatlas.errors import TemplateError, TooLong
 from promptatlas.lm.kind import Layout
 from promptatlas.lm.row import Row, Slot, Span
+from promptatlas.lm.site import InputsPart
 from promptatlas.lm.tokens import Pieces, Stretch, Tokenizer
 from promptatlas.text.runs import ItemsRun, MarkRun, PartRun, Runs, SlotRun, TextRun
 
@@ -33,6 +34,11 @@ class Block:
         self.cut += by
         del self.ids[len(self.ids) - by :]
         self.heads = [at for at in self.heads if at < len(self.ids)]
+
+
+def taken(part: InputsPart) -> int | tuple[int, ...]:
+    """A part's length, or its ids where it is real tokens."""
+    return part.length if part.ids is None else part.ids
 
 
 Piece = tuple[Stretch, list[TextRun | ItemsRun]] | SlotRun | PartRun | MarkRun

@@ -13,6 +13,7 @@ from promptatlas.lm.batch import Tables, batches, groups, prefixed
 from promptatlas.lm.doors import Flight, flying
 from promptatlas.lm.lines import Line
 from promptatlas.lm.sheet import padded_sheet
+from promptatlas.lm.shift import shift
 from promptatlas.text.runs import Before
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def _write(lm: "LocalLM", jobs: Sequence[Job], how: Decode, after: Any) -> list[
         del inputs["input_ids"]
         begin = inputs["decoder_input_ids"].shape[1]
         flight = Flight(None, {k: v for k, v in flight.prefixes.items() if k != "encoder"}, None, after)
+    flight.shift = shift(jobs[0].parts)
     with flying(_copied(flight, copies)):
         out = lm.model.generate(**inputs, **_settings(lm, how), **_stopping(lm, how, begin))
     texts = [_text(lm, ids, logp, how) for ids, logp in _rows(lm, out, begin, how)]
@@ -104,7 +106,7 @@ def _copied(flight: Flight, copies: int) -> Flight:
             for k, v in one.layers
         ]
         prefixes[place] = type(one)(layers, None if one.seen is None else one.seen.repeat_interleave(copies, 0))
-    return Flight(splice, prefixes, None, flight.after)
+    return Flight(splice, prefixes, None, flight.after, shift=flight.shift)
 
 
 def _settings(lm: "LocalLM", how: Decode) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from promptatlas.lm.lm import Kind
 from promptatlas.lm.places import Spot, spots
 from promptatlas.lm.row import Row
 from promptatlas.lm.sheet import Spent
+from promptatlas.lm.shift import check_shift, shift
 from promptatlas.lm.site import ActivationsPart, InputsPart, Part, WeightsPart
 from promptatlas.lm.tokens import Tokenizer
 from promptatlas.lm.ways import Found, reach
@@ -85,7 +86,7 @@ class LocalLM:
         self._hooked: set[str] = set()
         self.budget = room.budget(self) if budget is None else budget
         install_splice(self._embedding)
-        install_body(self.body)
+        install_body(self.body, family.reserved if kind == "masked" else 0)
         self.biased = install_positions(model)
         extra = getattr(model, "final_logits_bias", None)
         if extra is not None:  # as wide as the vocabulary, added behind the head: the head adds it, the model a zero
@@ -198,9 +199,11 @@ class LocalLM:
         self, runs: Sequence[Runs], parts: Mapping[str, Part], *, widths: Mapping[str, int] | None = None, room: int = 0
     ) -> list[Row]:
         """Rows of these runs; see `lm.LM.encode`. The same runs again are not tokenised again."""
-        lengths = {name: _length(cast(InputsPart, part)) for name, part in parts.items() if part.site == "inputs"}
+        inputs = {name: cast(InputsPart, part) for name, part in parts.items() if part.site == "inputs"}
+        lengths = {name: encoding.taken(part) for name, part in inputs.items()}
         # these write the answer after the text, in the same window
         free = self.window - (room if self.kind == "causal" or self.layout.fill == "infill" else 0)
+        free -= shift(parts) if self.kind != "seq2seq" else 0
         return self._rows.encode(runs, self.tokenizer, self.layout, lengths, widths=widths or {}, window=free)
 
     def read(self, jobs: Sequence[Job]) -> list[Reading]:
@@ -250,6 +253,8 @@ class LocalLM:
     def _check(self, jobs: Sequence[Job]) -> None:
         if any(part.site == "attention" for job in jobs for part in job.parts.values()):
             self.prefixes()
+        for parts in {id(job.parts): job.parts for job in jobs}.values():
+            check_shift(self, parts)
 
     def touching(self, parts: Mapping[str, Part]) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Overrides and hooks of the parts, checked against each other and the model."""
@@ -293,8 +298,3 @@ def _scale(embedding: nn.Module, token: int) -> float | None:
         out = embedding(torch.tensor([[token]], device=weight.device))[0, 0]
     scale = float(out.float().norm() / weight[token].float().norm())
     return scale if abs(scale - 1) > 1e-3 else None
-
-
-def _length(part: InputsPart) -> int | tuple[int, ...]:
-    """A part's length, or its ids where it is real tokens."""
-    return part.length if part.ids is None else part.ids

@@ -17,6 +17,7 @@ from promptatlas.lm.kept import held
 from promptatlas.lm.lines import Line
 from promptatlas.lm.out import Out, answers
 from promptatlas.lm.sheet import Sheet, packed_sheet, padded_sheet, ragged
+from promptatlas.lm.shift import shift
 
 if TYPE_CHECKING:
     from promptatlas.lm.local import LocalLM
@@ -83,7 +84,7 @@ class Pass:
             self.tables.splice(self.lm, lines, sheet), prefixed(self.lm, lines, fronts),
             want.points_tensor(self.lm.device), self.after,
         )  # fmt: skip
-        flight.layers = Layers(again=self.again)
+        flight.layers, flight.shift = Layers(again=self.again), shift(lines[0].job.parts)
         if kind == "seq2seq":
             out = _encode_decode(self.lm, sheet, head, flight, hidden)
         else:
@@ -100,7 +101,7 @@ class Pass:
         flight = Flight(
             self.tables.splice(self.lm, lines, sheet), prefixed(self.lm, lines, fronts), None, self.after, record=record
         )
-        flight.layers = Layers(again=self.again)
+        flight.layers, flight.shift = Layers(again=self.again), shift(lines[0].job.parts)
         flight.enough = len(self.lm.attention.layers["self"]) if self.again is None else 0
         with flying(_lying(flight, sheet)), suppress(Stopped):
             self.lm.body(**_inputs(self.lm, sheet), use_cache=False)
@@ -198,6 +199,7 @@ def _encode_decode(lm: "LocalLM", sheet: Sheet, head: Sheet, flight: Flight, hid
     if flight.points is not None or at_slot:
         prefixes = _only(flight.prefixes, "decoder", "cross")
         decode = Flight(None, prefixes, flight.points or _nothing(lm), flight.after, layers=flight.layers)
+        decode.shift = flight.shift
         with flying(_lying(decode, head, sheet)):
             out = lm.model(
                 encoder_outputs=encoded, attention_mask=real,

@@ -6,11 +6,11 @@ Scales and Tasks", arXiv:2110.07602.
 Learns: a deep prompt of `length` positions (part `prefix`), and a classifier (part `head`) unless the words answer.
 Needs: labelled examples, and a family with a way in for prefixes.
 Relations: `prompt_tuning` trains vectors at the input alone; prefix-tuning is the same part for generation.
-Differs: text keeps its positions (the official code shifts them by `length`); no dropout on the prefix; the head reads
-the state itself, where the official code reads it through a pooler, in a masked model the mean over tokens, which
-says more than [CLS] in a small one; the prefix starts small (`scale`). The template
-stays around the text, under a head too; the last step is kept (the official code: the best epoch on dev examples).
-Rate, steps and batch suit small models and few labels.
+Differs: text keeps its positions (the official code shifts them by `length`, as `positions` can); no dropout on the
+prefix; the head reads the state itself, where the official code reads it through a pooler, in a masked model the mean
+over tokens, which says more than [CLS] in a small one; the prefix starts small (`scale`). The template stays around the
+text, under a head too; the last step is kept (the official code: the best epoch on dev examples). Rate, steps and batch
+suit small models and few labels.
 
 Example:
     >>> import promptatlas
@@ -44,6 +44,8 @@ class PTuningV2:
         length: positions of the prefix; simple classification wants fewer than 20 (the paper).
         answer: "head", a linear classifier as in the paper, or "words", the prompt's own label words.
         pool: the state the head reads: "first" ([CLS], the paper's), "last", "mean", or "" for what suits the kind.
+        positions: "unshifted", text keeps its own, or "shifted", it stands behind the prefix, as in the official code
+            and PEFT (not in a seq2seq model).
         scale: deviation of the prefix's start.
         steps: the most steps.
         batch: examples a step.
@@ -55,6 +57,7 @@ class PTuningV2:
     length: int = 8
     answer: Literal["head", "words"] = "head"
     pool: Literal["", "first", "last", "mean"] = ""
+    positions: Literal["unshifted", "shifted"] = "unshifted"
     scale: float = 0.1
     steps: int = 80
     batch: int = 8
@@ -76,7 +79,8 @@ class PTuningV2:
         self.needs.check(self.name, lm, task, prompt)
         prompt = replace(prompt, calibration=())
         if "prefix" not in prompt.parts:
-            prompt = prompt.plus(prefix=normal(lm, self.length, seed=self.seed, scale=self.scale))
+            shifted = self.positions == "shifted"
+            prompt = prompt.plus(prefix=normal(lm, self.length, seed=self.seed, scale=self.scale, shifted=shifted))
         if self.answer == "head" and "head" not in prompt.parts:
             words = Classifier(labels=task.labels, pool=self.pool or POOLS[lm.kind])
             prompt = replace(prompt.plus(head=head(lm, len(task.labels), seed=self.seed)), words=words, demos=NoDemos())

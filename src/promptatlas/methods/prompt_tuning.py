@@ -23,7 +23,7 @@ from typing import ClassVar, Literal
 from promptatlas.data.task import Task
 from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
-from promptatlas.parts.vectors import Vectors, of_labels, of_text, uniform, vocabulary
+from promptatlas.parts.vectors import Vectors, digest, of_labels, of_text, uniform, vocabulary
 from promptatlas.prompting import Prompt
 from promptatlas.train.loop import Term, tune
 from promptatlas.train.loss import nll
@@ -78,15 +78,17 @@ class PromptTuning:
         self.needs.check(self.name, lm, task, prompt)
         prompt = replace(prompt, calibration=())
         if "soft" not in prompt.parts:
-            prompt = prompt.lead(soft=self._start(lm, prompt))
+            prompt = prompt.lead(soft=self.beginning(lm, prompt))
+        start = digest(prompt.parts["soft"])
         optim = Optim(kind=self.optim, lr=self.lr, weight_decay=self.weight_decay)
         terms = [Term(task.train, nll, batch=self.batch)]
         tuned = tune(
             prompt, lm, terms, optim={"soft": optim}, steps=self.steps, seed=self.seed, flat=self.flat, run=run
         )
-        return tuned.noted(lm, self, task.identity(), **run.figures)
+        return tuned.noted(lm, self, task.identity(), start=start, **run.figures)
 
-    def _start(self, lm: LM, prompt: Prompt) -> Vectors:
+    def beginning(self, lm: LM, prompt: Prompt) -> Vectors:
+        """The vectors that training starts from, for a prompt without any; `show` makes them again."""
         if (self.start == "text") != bool(self.text):
             raise SettingError(f"start=`{self.start}` and text=`{self.text}`", hint='`text` goes with start="text"')
         words = [str(prompt.words.word(label)) for label in prompt.labels]

@@ -1,6 +1,7 @@
 """Input vectors: a soft prompt, and the ways to start one."""
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any, ClassVar
 from warnings import warn
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from promptatlas.errors import CannotAttach, SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.lm.row import Row
-from promptatlas.lm.site import Site
+from promptatlas.lm.site import Part, Site
 from promptatlas.text.runs import Before
 
 ALONE = Before(start=True)
@@ -99,6 +100,14 @@ def of_labels(lm: LM, labels: Sequence[str], length: int, *, before: Before = AL
         warn(f"{length} vectors can't start from {len(labels)} labels: the last are left out", stacklevel=2)
     pieces = [list(lm.word(label, before)) for label in labels]
     return _filled(lm, [lm.vectors[ids].float().mean(0) for ids in pieces if ids], length, seed)
+
+
+def digest(part: Part) -> str:
+    """A hash of what a part has learned, by which a start that is made again is known to be the same."""
+    found = sha256()
+    for name, one in sorted(part.tensors().items()):
+        found.update(name.encode() + one.float().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def _filled(lm: LM, rows: Sequence[Tensor], length: int, seed: int) -> Vectors:
