@@ -151,6 +151,12 @@ def front_part(parts: Mapping[str, Part]) -> AttentionPart | None:
     return cast(AttentionPart, parts[found[0]]) if found else None
 
 
+def shift(parts: Mapping[str, Part], kind: Kind) -> int:
+    """How many positions further on a prefix among these parts moves the text; a seq2seq model's text stays."""
+    front = None if kind == "seq2seq" else front_part(parts)
+    return 0 if front is None else front.shift
+
+
 def _stack(found: Sequence[Layers | None], which: Sequence[int], device: torch.device) -> Prefixes:
     """Layers of one place for every row: shared where all rows have the same, else gathered and padded."""
     if len(found) == 1 and found[0] is not None and min(which) == 0:

@@ -9,7 +9,7 @@ from transformers import StoppingCriteriaList
 
 from promptatlas.errors import ModelError, SettingError, TooLong
 from promptatlas.lm.ask import Decode, Job, Text
-from promptatlas.lm.batch import Tables, batches, groups, prefixed
+from promptatlas.lm.batch import Tables, batches, groups, prefixed, shift
 from promptatlas.lm.doors import Flight, flying
 from promptatlas.lm.lines import Line
 from promptatlas.lm.sheet import padded_sheet
@@ -46,7 +46,8 @@ def _check_room(lm: "LocalLM", jobs: Sequence[Job], more: int) -> None:
     """Refuse to write past the window. Relative positions (T5) have no end."""
     if lm.layout.fill == "sentinel":
         return
-    longest = max((len(job.row if lm.kind == "causal" else job.row.feed) for job in jobs), default=0)
+    sizes = (len(job.row if lm.kind == "causal" else job.row.feed) + shift(job.parts, lm.kind) for job in jobs)
+    longest = max(sizes, default=0)
     if longest + more > lm.window:
         raise TooLong(
             f"a row of {longest} positions and {more} to write don't fit the window of {lm.window}",
@@ -75,6 +76,9 @@ def _write(lm: "LocalLM", jobs: Sequence[Job], how: Decode, after: Any) -> list[
     copies = max(how.beams, how.n if how.temperature > 0 else 1)
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": real.long()}
     begin = ids.shape[1]
+    if any(moved := [shift(job.parts, lm.kind) for job in jobs]):
+        sheet.place(moved)
+        inputs["position_ids"] = sheet.positions
     if lm.kind == "seq2seq":
         with flying(flight):
             inputs["encoder_outputs"] = lm.model.get_encoder()(input_ids=ids, attention_mask=real.long())

@@ -14,6 +14,7 @@ from promptatlas.lm import encode as encoding
 from promptatlas.lm import engine, room
 from promptatlas.lm.ask import Decode, Hidden, Job, Reading, Text
 from promptatlas.lm.attention import Attention, find
+from promptatlas.lm.batch import shift
 from promptatlas.lm.blocks import install
 from promptatlas.lm.doors import (
     Flight,
@@ -199,7 +200,7 @@ class LocalLM:
         """Rows of these runs; see `lm.LM.encode`. The same runs again are not tokenised again."""
         lengths = {name: _length(cast(InputsPart, part)) for name, part in parts.items() if part.site == "inputs"}
         # these write the answer after the text, in the same window
-        free = self.window - (room if self.kind == "causal" or self.layout.fill == "infill" else 0)
+        free = self.window - shift(parts, self.kind) - room * (self.kind == "causal" or self.layout.fill == "infill")
         return self._rows.encode(runs, self.tokenizer, self.layout, lengths, widths=widths or {}, window=free)
 
     def read(self, jobs: Sequence[Job]) -> list[Reading]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from promptatlas.lm.ask import Ask, Hidden, Job, Reading
-from promptatlas.lm.batch import Tables, positions, prefixed, wanted
+from promptatlas.lm.batch import Tables, positions, prefixed, shift, wanted
 from promptatlas.lm.beginnings import Layers as KeysValues
 from promptatlas.lm.blocks import Layers, Stopped, key, laid
 from promptatlas.lm.doors import Flight, Points, Prefixes, flying
@@ -50,18 +50,19 @@ class Pass:
     def sheet(self, lines: Sequence[Line], rows: Sequence[Sequence[int]], *, pack: bool, answers: bool = True) -> Sheet:
         """Tokens of lines as tensors; `answers`: whether they are what `Line.ids` has yet to run."""
         lm = self.lm
+        moved = [shift(line.job.parts, lm.kind) for line in lines]
+        reserved = lm.family.reserved if lm.kind == "masked" else 0
         if pack:
             depths = [
-                line.depths()[line.begin :] if answers else list(range(len(row)))
-                for line, row in zip(lines, rows, strict=True)
+                [at + more for at in (line.depths()[line.begin :] if answers else range(len(row)))]
+                for line, row, more in zip(lines, rows, moved, strict=True)
             ]
             trees = [line if answers and line.branched else None for line in lines]
-            reserved = lm.family.reserved if lm.kind == "masked" else 0
             return packed_sheet(rows, depths, trees, reserved=reserved, device=lm.device)
         found = padded_sheet(rows, lm.tokenizer.pad, left=lm.left, device=lm.device)
-        if answers and any(line.begin for line in lines):
-            first = torch.tensor([line.begin for line in lines], device=lm.device)[:, None]
-            found.positions = first + torch.arange(found.ids.shape[1], device=lm.device)[None]
+        begins = [line.begin if answers else 0 for line in lines]
+        if any(begins) or any(moved):
+            found.place([begin + more + reserved for begin, more in zip(begins, moved, strict=True)])
         return found
 
     def read(self, lines: Sequence[Line], fronts: Sequence[KeysValues | None] | None = None) -> dict[int, Reading]:

@@ -69,6 +69,11 @@ class Sheet:
         row, column = self.starts[line]
         return row, column + token
 
+    def place(self, firsts: Sequence[int]) -> None:
+        """Set the positions of padded lines, each counted from its first; padding takes that of a token beside it."""
+        steps = (self.real.long().cumsum(-1) - 1).clamp(min=0)
+        self.positions = torch.tensor(firsts, device=self.ids.device)[:, None] + steps
+
 
 @dataclass
 class Spent:
