@@ -12,6 +12,7 @@ from promptatlas.demos.pick import Fixed, Random
 from promptatlas.lm.lm import LM
 from promptatlas.parts.head import Head, LabelVectors
 from promptatlas.parts.prefix import Prefix
+from promptatlas.parts.reparam import encoded, mlp_prefix
 from promptatlas.parts.tokens import Tokens
 from promptatlas.parts.vectors import Vectors
 from promptatlas.parts.weights import LoRA, Values
@@ -70,6 +71,8 @@ def every() -> dict[str, Prompt | Ensemble]:
         "vectors": plain.lead(soft=Vectors(some(3, 32))),
         "two parts": plain.lead(soft=Vectors(some(3, 32))).lead(found=Tokens((7, 9))),
         "prefix": plain.plus(prefix=Prefix({"self": some(2, 2, 4, 3, 8)})),
+        "reparametrised": plain.plus(prefix=mlp_prefix(lm(), 3, mid=4, seed=0, positions="shifted", dropout=0.1)),
+        "encoded": plain.lead(soft=encoded(lm(), "lstm", {"soft": 2}, seed=0)["soft"]),
         "values": plain.plus(values=Values({bias: some(*lm().parameters[bias].shape)})),
         "lora": plain.plus(lora=lora),
         "head": replace(plain, words=soft.Classifier(labels=labels), parts={"head": Head(some(2, 32), some(2))}),

@@ -25,6 +25,8 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "vectors": "promptatlas.parts.vectors:Vectors",
         "tokens": "promptatlas.parts.tokens:Tokens",
         "prefix": "promptatlas.parts.prefix:Prefix",
+        "reparametrised": "promptatlas.parts.reparam:MLPPrefix",
+        "encoded": "promptatlas.parts.reparam:Encoded",
         "values": "promptatlas.parts.weights:Values",
         "lora": "promptatlas.parts.weights:LoRA",
         "head": "promptatlas.parts.head:Head",

@@ -126,7 +126,7 @@ def of_text(lm: LM, text: str, *, positions: str = "shifted") -> Prefix:
     """The keys and values the model computes for a text's pieces, in its order.
 
     In a causal model, what follows such a prefix, shifted, is read as if it followed the text (Li & Liang 2021,
-    arXiv:2101.00190, sec. 7.4 starts a prefix so).
+    arXiv:2101.00190, starts a prefix so).
 
     Raises:
         CannotAttach: a family without a way in for prefixes.
