@@ -42,6 +42,7 @@ class Prefix(nn.Module):
         self.places = nn.ParameterDict(
             {place: nn.Parameter(one.detach().clone().float().cpu()) for place, one in places.items()}
         )
+        self.eval()  # nothing is left out but where the training loop says so
 
     @property
     def length(self) -> int:

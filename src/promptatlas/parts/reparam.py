@@ -43,6 +43,7 @@ class MLPPrefix(nn.Module):
                 for place, (layers, heads, dim) in shapes.items()
             }
         )
+        self.eval()  # nothing is left out but where the training loop says so
 
     @property
     def length(self) -> int:
