@@ -18,8 +18,10 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "fine_tuning": {"steps": 3, "batch": 4},
     "in_context": {"k": 2},
     "kate": {"k": 2},
+    "p_tuning": {"length": 2, "steps": 3, "batch": 4},
     "p_tuning_v2": {"length": 2, "steps": 3, "batch": 4},
     "pattern_tuning": {"steps": 3, "batch": 4},
+    "prefix_tuning": {"length": 2, "mid": 8, "steps": 3, "batch": 4},
     "prompt_tuning": {"length": 3, "steps": 3, "batch": 4},
 }
 ONE_OF_EACH = ("bert", "llama", "t5")
@@ -27,6 +29,7 @@ REFUSED = {
     ("autoprompt", "t5"),
     ("autoprompt", "bart"),
     ("p_tuning_v2", "deberta-v2"),
+    ("prefix_tuning", "deberta-v2"),
 }  # kinds and families they can't do
 
 

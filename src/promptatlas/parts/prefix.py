@@ -107,7 +107,7 @@ def layered(lm: LM, places: Mapping[str, Tensor]) -> Mapping[str, Sequence[tuple
 
 def normal(
     lm: LM, length: int, *, seed: int, scale: float = 1.0, places: Sequence[str] | None = None,
-    positions: str = "unshifted",
+    positions: str = "unshifted", dropout: float = 0.0,
 ) -> Prefix:  # fmt: skip
     """Normal random keys and values. `places` picks among the model's (all where None).
 
@@ -120,7 +120,7 @@ def normal(
         place: torch.randn(layers, 2, heads, length, dim, generator=generator) * scale
         for place, (layers, heads, dim) in sizes(lm, length, places).items()
     }
-    return roomy(lm, Prefix(made, positions=positions))
+    return roomy(lm, Prefix(made, positions=positions, dropout=dropout))
 
 
 def of_text(lm: LM, text: str, *, positions: str = "shifted") -> Prefix:
