@@ -10,9 +10,16 @@ from promptatlas.data.view import Choices
 from promptatlas.demos.nearest import Nearest
 from promptatlas.demos.pick import Fixed, Random
 from promptatlas.lm.lm import LM
+from promptatlas.parts.adapters import adapters
+from promptatlas.parts.child import Child
+from promptatlas.parts.diff import Diff, sparse
+from promptatlas.parts.gates import Gates
 from promptatlas.parts.head import Head, LabelVectors
+from promptatlas.parts.mix import mix
 from promptatlas.parts.perturb import Perturbation
 from promptatlas.parts.prefix import Prefix
+from promptatlas.parts.reparam import encoded, mlp_prefix
+from promptatlas.parts.scale import scale
 from promptatlas.parts.tokens import Tokens
 from promptatlas.parts.vectors import Vectors
 from promptatlas.parts.weights import LoRA, Values
@@ -65,6 +72,7 @@ def every() -> dict[str, Prompt | Ensemble]:
 
     bias = next(name for name in lm().parameters if name.endswith("bias"))
     lora = LoRA(("query",), 2.0, [some(2, 32), some(2, 32)], [some(32, 2), some(32, 2)])
+    diff = Diff({bias: some(*lm().parameters[bias].shape)}, Gates([some(*lm().parameters[bias].shape)], None))
     plain, labels = bare(), ("up", "down")
     made: dict[str, Prompt | Ensemble] = {
         "plain": plain,
@@ -74,8 +82,17 @@ def every() -> dict[str, Prompt | Ensemble]:
         "perturbation": plain.lead(soft=Vectors(some(3, 32))).plus(
             perturb=Perturbation(some(3, 32), some(2, 3, 32), 0.1)
         ),
+        "reparametrised": plain.plus(prefix=mlp_prefix(lm(), 3, mid=4, seed=0, positions="shifted", dropout=0.1)),
+        "encoded": plain.lead(soft=encoded(lm(), "lstm", {"soft": 2}, seed=0)["soft"]),
         "values": plain.plus(values=Values({bias: some(*lm().parameters[bias].shape)})),
         "lora": plain.plus(lora=lora),
+        "scale": plain.plus(scale=scale(lm())),
+        "adapters": plain.plus(adapters=adapters(lm(), width=2, seed=0)),
+        "child": plain.plus(child=Child(Values({bias: some(*lm().parameters[bias].shape)}), share=0.5)),
+        "diff": plain.plus(diff=diff),
+        "gates": plain.plus(gates=diff.gates),
+        "sparse": plain.plus(sparse=sparse({bias: torch.tensor([1, 3])}, {bias: some(*lm().parameters[bias].shape)})),
+        "mix": replace(plain, words=soft.Classifier(labels=labels), parts={"head": mix(lm(), 2, seed=0)}),
         "head": replace(plain, words=soft.Classifier(labels=labels), parts={"head": Head(some(2, 32), some(2))}),
         "label vectors": replace(
             plain,

@@ -27,8 +27,10 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "kate": {"k": 2},
     "lora": {"rank": 2, "steps": 3, "batch": 4},
     "optiprompt": {"epochs": 1},
+    "p_tuning": {"length": 2, "steps": 3, "batch": 4},
     "p_tuning_v2": {"length": 2, "steps": 3, "batch": 4},
     "pattern_tuning": {"steps": 3, "batch": 4},
+    "prefix_tuning": {"length": 2, "mid": 8, "steps": 3, "batch": 4},
     "prompt_tuning": {"length": 3, "steps": 3, "batch": 4},
     "soft_mixture": {"epochs": 1, "random": 1},
     "warp": {"steps": 3, "batch": 4},
@@ -40,6 +42,7 @@ REFUSED = {
     ("autoprompt", "bart"),
     ("p_tuning_v2", "deberta-v2"),
     *((name, family) for name in MASKED for kind in ("causal", "seq2seq") for family in families(kind)),
+    ("prefix_tuning", "deberta-v2"),
 }  # kinds and families they can't do
 BARE = {("bitfit", "llama"), ("bitfit", "t5"), ("bitfit", "modernbert")}  # nothing of what they train is there
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
-from promptatlas.errors import CannotAttach, SettingError, TooLong
+from promptatlas.errors import CannotAttach, TooLong
 from promptatlas.lm.ask import Decode, Given, Job, Reading, Vocabulary
 from promptatlas.lm.local import LocalLM
 from promptatlas.lm.row import Row
@@ -19,7 +19,7 @@ FAMILIES = ("bert", "roberta", "gpt2", "llama", "qwen2", "opt", "t5")
 
 def made(lm: LocalLM, *, shifted: bool = True, seed: int = 1) -> Prefix:
     places = ["decoder"] if lm.kind == "seq2seq" else None
-    return normal(lm, LENGTH, seed=seed, places=places, shifted=shifted)
+    return normal(lm, LENGTH, seed=seed, places=places, positions="shifted" if shifted else "unshifted")
 
 
 def rows(lm: LocalLM, part: Prefix) -> list[Row]:
@@ -95,10 +95,10 @@ def test_a_part_like_any_other() -> None:
 
 def test_it_takes_its_length_of_the_window() -> None:
     lm = tiny("gpt2")
-    long = toy_prompt().plus(prefix=normal(lm, lm.window - 1, seed=0, shifted=True))
+    long = toy_prompt().plus(prefix=normal(lm, lm.window - 1, seed=0, positions="shifted"))
     with pytest.raises(TooLong, match="the model has room for 1"):
         long.score(lm, toy().test[:1])
-    full = toy_prompt().plus(prefix=normal(lm, lm.window - 6, seed=0, shifted=True))
+    full = toy_prompt().plus(prefix=normal(lm, lm.window - 6, seed=0, positions="shifted"))
     assert full.score(lm, [{"text": "the cat " * 50}]).isfinite().all()
 
 
@@ -106,5 +106,4 @@ def test_what_can_t_be_shifted() -> None:
     bart = tiny("bart")
     with pytest.raises(CannotAttach, match="counts its positions itself"):
         toy_prompt().plus(prefix=made(bart)).score(bart, toy().test[:1])
-    with pytest.raises(SettingError, match="`encoder`, `cross`, `decoder` can't shift positions"):
-        normal(tiny("t5"), 2, seed=0, shifted=True)
+    assert normal(tiny("t5"), 2, seed=0, positions="shifted").shift == 0  # what an encoder reads stays where it is

@@ -509,7 +509,7 @@ def test_a_step_of_a_child_by_hand() -> None:
         part.inner.values[0].grad = torch.tensor([0.5])
         with part.stepping():
             torch.optim.SGD(part.parameters(), lr=0.1).step()
-        found.add(round(float(part.inner.values[0]), 6))
+        found.add(round(part.inner.values[0].item(), 6))
     assert found == {1.0, 0.9}
     fixed = Child(Values({"w": torch.ones(2), "e": torch.ones(2)}), share=0.5, masks={"w": torch.tensor([True, False])})
     for one in fixed.inner.values:

@@ -12,13 +12,15 @@ from promptatlas.data.task import Task
 from promptatlas.data.view import Choices
 from promptatlas.demos.pick import Fixed
 from promptatlas.errors import ArtifactError, DataError, SettingError, TemplateError
+from promptatlas.lm.scripted import ScriptedLM
 from promptatlas.methods.fine_tuning import FineTuning
 from promptatlas.methods.prompt_tuning import PromptTuning
-from promptatlas.parts.vectors import Vectors
+from promptatlas.parts.vectors import Vectors, vocabulary
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.score.calibrate import PMI, Divide
 from promptatlas.score.own import Own
 from promptatlas.score.words import Words
+from promptatlas.testing.tasks import toy, toy_prompt
 from promptatlas.testing.tiny import tiny
 from promptatlas.text.template import Template
 
@@ -216,3 +218,37 @@ def test_one_text_is_a_list_of_one_and_what_is_no_text_is_refused() -> None:
     assert PROMPT.mass(lm, {"text": "A good movie"}).shape == (1, 2)
     with pytest.raises(DataError, match="`nan` is no example"):
         PROMPT._example(float("nan"))
+
+
+def test_an_ensemble_reads_all_its_rows_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = tiny("bert")
+    prompts = tuple(toy_prompt().lead(soft=vocabulary(lm, 3, seed=seed)) for seed in range(5))
+    examples = toy().test[:6]
+    apart = torch.stack([one.score(lm, examples) for one in prompts])
+    calls, read = [], lm.read
+    monkeypatch.setattr(lm, "read", lambda jobs: calls.append(len(jobs)) or read(jobs))
+    for vote in (False, True):
+        both = Ensemble(prompts=prompts, vote=vote)
+        scores, answers = both.score(lm, examples), both.predict(lm, examples)
+        assert [one.value for one in answers] == [both.labels[int(row.argmax())] for row in scores]
+        if not vote:
+            torch.testing.assert_close(scores, apart.mean(0).log_softmax(-1), atol=1e-5, rtol=0)
+    assert calls == [5 * 6] * 4
+
+
+def test_a_vote_by_hand() -> None:
+    """Sheet 27: of yes, no, yes, maybe, no yes and no tie, and the higher mean log-probability settles it."""
+    said = [(0.6, 0.3, 0.1), (0.2, 0.7, 0.1), (0.5, 0.4, 0.1), (0.1, 0.1, 0.8), (0.3, 0.4, 0.3)]
+    words = Words.of({"yes": "yes", "no": "no", "maybe": "maybe"})
+    lm = ScriptedLM(("yes", "no", "maybe", *"abcde"), lambda text: _said(said["abcde".index(text[0])]), kind="causal")
+    prompts = tuple(Prompt(template=Template.parse(f"{one} {{mask}}"), words=words) for one in "abcde")
+    both = Ensemble(prompts=prompts, vote=True)
+    example = Example({})
+    means = torch.tensor(said).log().mean(0)
+    assert both.predict(lm, [example])[0].value == ("yes" if means[0] > means[1] else "no")
+    shares = both.score(lm, [example])[0].exp()
+    torch.testing.assert_close(shares, torch.tensor([0.4, 0.4, 0.2]), atol=1e-5, rtol=0)
+
+
+def _said(shares: tuple[float, float, float]) -> dict[str, float]:
+    return {word: math.log(share) for word, share in zip(("yes", "no", "maybe"), shares, strict=True)}

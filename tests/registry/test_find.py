@@ -13,8 +13,10 @@ OURS = (
     "fine_tuning",
     "in_context",
     "kate",
+    "p_tuning",
     "p_tuning_v2",
     "pattern_tuning",
+    "prefix_tuning",
     "prompt_tuning",
 )
 OTHER = '''"""Steeping: it waits.

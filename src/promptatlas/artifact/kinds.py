@@ -26,6 +26,8 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "tokens": "promptatlas.parts.tokens:Tokens",
         "prefix": "promptatlas.parts.prefix:Prefix",
         "perturbation": "promptatlas.parts.perturb:Perturbation",
+        "reparametrised": "promptatlas.parts.reparam:MLPPrefix",
+        "encoded": "promptatlas.parts.reparam:Encoded",
         "values": "promptatlas.parts.weights:Values",
         "lora": "promptatlas.parts.weights:LoRA",
         "scale": "promptatlas.parts.scale:Scale",

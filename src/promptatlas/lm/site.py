@@ -59,6 +59,10 @@ class InputsPart(Part, Protocol):
 class AttentionPart(Part, Protocol):
     """Keys and values every layer sees in front of its own."""
 
+    @property
+    def shift(self) -> int:
+        """How many positions further on the text behind it stands; 0 where the text keeps its own."""
+
     def prefix(self, lm: "LM") -> Mapping[str, Sequence[tuple[Tensor, Tensor]]]:
         """Of each place ("self", or "encoder", "decoder", "cross") a (K, V) a layer, each [heads, length, dim]."""
 

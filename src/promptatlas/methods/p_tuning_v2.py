@@ -4,13 +4,12 @@ Liu, Ji, Fu, Tam, Du, Yang & Tang 2022, "P-Tuning v2: Prompt Tuning Can Be Compa
 Scales and Tasks", arXiv:2110.07602.
 
 Learns: a deep prompt of `length` positions (part `prefix`), and a classifier (part `head`) unless the words answer.
-Needs: labelled examples, and a family with a way in for prefixes.
-Relations: `prompt_tuning` trains vectors at the input alone; prefix-tuning is the same part for generation.
-Differs: text keeps its positions (the official code shifts them by `length`, as `positions` can); no dropout on the
-prefix; the head reads the state itself, where the official code reads it through a pooler, in a masked model the mean
-over tokens, which says more than [CLS] in a small one; the prefix starts small (`scale`). The template stays around the
-text, under a head too; the last step is kept (the official code: the best epoch on dev examples). Rate, steps and batch
-suit small models and few labels.
+Needs: labelled examples, and a family with a way in for prefixes (an encoder's, a decoder's, both).
+Relations: `prompt_tuning` trains vectors at the input alone; `prefix_tuning` is the same part for generation.
+Differs: text keeps its positions, nothing is left out of the prefix in training, the last step is kept: `paper=True`
+turns all three. The head reads the state itself (the official code: through a pooler), in a masked model the mean
+over tokens, which says more than [CLS] in a small one; the prefix starts small (`scale`); the template stays around the
+text. Rate, steps and batch suit small models and few labels. Labels of tokens (the paper's tagging) are not scored.
 
 Example:
     >>> import promptatlas
@@ -20,15 +19,18 @@ Example:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
+from promptatlas.data.read import read_task
 from promptatlas.data.task import Task
 from promptatlas.demos.pick import NoDemos
 from promptatlas.lm.lm import LM
 from promptatlas.parts.head import head
-from promptatlas.parts.prefix import normal
+from promptatlas.parts.prefix import Prefix, normal
+from promptatlas.parts.reparam import MLPPrefix, mlp_prefix
 from promptatlas.prompting import Prompt
 from promptatlas.score.soft import POOLS, Classifier
+from promptatlas.train.family import shared
 from promptatlas.train.loop import Term, tune
 from promptatlas.train.loss import nll
 from promptatlas.train.needs import Needs
@@ -44,12 +46,17 @@ class PTuningV2:
         length: positions of the prefix; simple classification wants fewer than 20 (the paper).
         answer: "head", a linear classifier as in the paper, or "words", the prompt's own label words.
         pool: the state the head reads: "first" ([CLS], the paper's), "last", "mean", or "" for what suits the kind.
-        positions: "unshifted", text keeps its own, or "shifted", it stands behind the prefix, as in the official code
-            and PEFT (not in a seq2seq model).
-        scale: deviation of the prefix's start.
+        scale: deviation of the prefix's start, where there is no MLP.
+        mid: width of an MLP the prefix is trained through, dropped afterwards (official code: 512); 0: none.
+        dropout: share of keys and values left out in training.
+        positions: "unshifted", or "shifted": text stands `length` further on (official code).
+        family: other tasks, by name or folder: the prefix is first trained on all, each through a head of its own.
+        family_steps: of that.
         steps: the most steps.
         batch: examples a step.
         lr: the learning rate; 5e-3 to 3e-2 in the official scripts.
+        keep: prefix and head of the "last" step, or the "best" on dev examples.
+        every: steps between two measurements on dev examples.
         flat: stops, from 400 steps on, when the training loss falls by less than this share; None never.
         seed: of the start and the batches.
     """
@@ -57,11 +64,17 @@ class PTuningV2:
     length: int = 8
     answer: Literal["head", "words"] = "head"
     pool: Literal["", "first", "last", "mean"] = ""
-    positions: Literal["unshifted", "shifted"] = "unshifted"
     scale: float = 0.1
+    mid: int = 0
+    dropout: float = 0.0
+    positions: Literal["unshifted", "shifted"] = "unshifted"
+    family: tuple[str, ...] = ()
+    family_steps: int = 80
     steps: int = 80
     batch: int = 8
     lr: float = 5e-3
+    keep: Literal["last", "best"] = "last"
+    every: int = 20
     flat: float | None = 1e-3
     seed: int = 0
 
@@ -70,7 +83,8 @@ class PTuningV2:
         can=("gradient", "prefix", "hidden"), splits=("train",), slot=False, instead={"prefix": ("prompt_tuning",)}
     )
     published: ClassVar[Mapping[str, object]] = {  # BoolQ's run script, but for its 100 epochs: set `steps` to as many
-        "pool": "first", "scale": 1.0, "batch": 32, "lr": 7e-3, "flat": None,
+        "pool": "first", "scale": 1.0, "batch": 32, "lr": 7e-3, "flat": None, "dropout": 0.1, "positions": "shifted",
+        "keep": "best",
     }  # fmt: skip
 
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
@@ -78,14 +92,29 @@ class PTuningV2:
         run = run or Run()
         self.needs.check(self.name, lm, task, prompt)
         prompt = replace(prompt, calibration=())
+        pool, optim = self.pool or POOLS[lm.kind], Optim(lr=self.lr)
         if "prefix" not in prompt.parts:
-            shifted = self.positions == "shifted"
-            prompt = prompt.plus(prefix=normal(lm, self.length, seed=self.seed, scale=self.scale, shifted=shifted))
+            prompt = prompt.plus(prefix=self._start(lm))
+        if self.family:
+            tasks = [task, *map(read_task, self.family)]
+            prompt = shared(
+                lm, prompt, tasks, part="prefix", pool=pool, optim=optim, steps=self.family_steps, batch=self.batch,
+                seed=self.seed, run=run,
+            )  # fmt: skip
         if self.answer == "head" and "head" not in prompt.parts:
-            words = Classifier(labels=task.labels, pool=self.pool or POOLS[lm.kind])
+            words = Classifier(labels=task.labels, pool=pool)
             prompt = replace(prompt.plus(head=head(lm, len(task.labels), seed=self.seed)), words=words, demos=NoDemos())
         trained = ("prefix", "head") if self.answer == "head" else ("prefix",)
-        optim = dict.fromkeys(trained, Optim(lr=self.lr))
-        terms = [Term(task.train, nll, batch=self.batch)]
-        tuned = tune(prompt, lm, terms, optim=optim, steps=self.steps, seed=self.seed, flat=self.flat, run=run)
+        tuned = tune(
+            prompt, lm, [Term(task.train, nll, batch=self.batch)], optim=dict.fromkeys(trained, optim),
+            steps=self.steps, seed=self.seed, flat=self.flat, dev=task.dev if self.keep == "best" else None,
+            keep=self.keep, every=self.every, run=run,
+        )  # fmt: skip
+        tuned = tuned.plus(prefix=cast(Prefix | MLPPrefix, tuned.parts["prefix"]).flat())
         return tuned.noted(lm, self, task.identity(), **run.figures)
+
+    def _start(self, lm: LM) -> Prefix | MLPPrefix:
+        length, seed, positions, dropout = self.length, self.seed, self.positions, self.dropout
+        if self.mid:
+            return mlp_prefix(lm, length, mid=self.mid, seed=seed, positions=positions, dropout=dropout)
+        return normal(lm, length, seed=seed, scale=self.scale, positions=positions, dropout=dropout)

@@ -4,11 +4,11 @@ Lester, Al-Rfou & Constant 2021, "The Power of Scale for Parameter-Efficient Pro
 
 Learns: `length` vectors in the part `soft`, in front of the text or where the template says `{@soft}`.
 Needs: any model whose gradient can be had, labelled examples.
-Relations: `p_tuning_v2` trains keys and values in every layer instead, which small models need more; `autoprompt` finds
-real tokens for the same place; `pattern_tuning` trains the model itself.
-Differs: AdamW at a rate, a length and a number of steps that suit small models and few labels; `paper=True` is
-Adafactor at 0.3 for 30,000 steps. Under both, the last step's vectors are kept (the paper: the best on dev examples),
-gradients are clipped, and there is no z-loss.
+Relations: `p_tuning` trains them through an encoder; `p_tuning_v2` trains keys and values in every layer, which small
+models need more; `autoprompt` finds real tokens for the same place; `pattern_tuning` trains the model itself.
+Differs: AdamW at a rate, a length and a number of steps that suit small models and few labels, and the loss among the
+labels, the last step being kept; `paper=True` is Adafactor at 0.3 for 30,000 steps, the target's own tokens with
+z-loss, and the best vectors on dev examples. Gradients are clipped, and the target's end mark has no loss.
 
 Example:
     >>> import promptatlas
@@ -18,18 +18,20 @@ Example:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 from promptatlas.data.task import Task
 from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.parts.vectors import Vectors, digest, of_labels, of_text, uniform, vocabulary
-from promptatlas.prompting import Prompt
+from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.train.loop import Term, tune
 from promptatlas.train.loss import nll
 from promptatlas.train.needs import Needs
 from promptatlas.train.optim import Optim
 from promptatlas.train.run import Run
+from promptatlas.train.written import Written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,11 @@ class PromptTuning:
         optim: "adamw" or "adafactor" (sec. 3: Adafactor without parameter scaling).
         weight_decay: of the vectors.
         flat: stops, from 400 steps on, when the training loss falls by less than this share; None never.
+        loss: among the "labels", or of the word's tokens under the whole "vocabulary" (the paper's).
+        z: weight of the squared log-sum of the logits beside the second (released configuration: 1e-4).
+        keep: the vectors of the "last" step, or the "best" on dev examples (the paper's).
+        every: steps between two measurements on dev examples.
+        members: prompts, each of a seed of its own, that vote (the paper: 5); one answers alone.
         seed: of the start and the batches.
     """
 
@@ -58,6 +65,11 @@ class PromptTuning:
     optim: Literal["adamw", "adafactor"] = "adamw"
     weight_decay: float = 0.0
     flat: float | None = 1e-3
+    loss: Literal["labels", "vocabulary"] = "labels"
+    z: float = 0.0
+    keep: Literal["last", "best"] = "last"
+    every: int = 100
+    members: int = 1
     seed: int = 0
 
     name: ClassVar[str] = "prompt_tuning"
@@ -69,34 +81,40 @@ class PromptTuning:
     )
     published: ClassVar[Mapping[str, object]] = {  # sec. 3; weight decay from the released configuration
         "length": 100, "lr": 0.3, "optim": "adafactor", "weight_decay": 1e-5, "batch": 32, "steps": 30_000,
-        "flat": None,
+        "flat": None, "loss": "vocabulary", "z": 1e-4, "keep": "best",
     }  # fmt: skip
 
-    def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
-        """Train the vectors of the part `soft`; where the prompt has that part already, it is where training starts."""
+    def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt | Ensemble:
+        """Train the part `soft`, from where it is if the prompt has it; with members, an ensemble that votes."""
         run = run or Run()
         self.needs.check(self.name, lm, task, prompt)
+        if self.members == 1:
+            return self._one(lm, task, prompt, run)
+        alone = [replace(self, members=1, seed=self.seed + at) for at in range(self.members)]
+        made = [run.stage(f"seed-{one.seed}", partial(one._one, lm, task, prompt, run)) for one in alone]
+        return Ensemble(prompts=tuple(made), vote=True)
+
+    def _one(self, lm: LM, task: Task, prompt: Prompt, run: Run) -> Prompt:
         prompt = replace(prompt, calibration=())
         if "soft" not in prompt.parts:
             prompt = prompt.lead(soft=self.beginning(lm, prompt))
         start = digest(prompt.parts["soft"])
-        optim = Optim(kind=self.optim, lr=self.lr, weight_decay=self.weight_decay)
-        terms = [Term(task.train, nll, batch=self.batch)]
+        optim = {"soft": Optim(kind=self.optim, lr=self.lr, weight_decay=self.weight_decay)}
+        loss = nll if self.loss == "labels" else Written(z=self.z, end=False)  # words are scored without an end
         tuned = tune(
-            prompt, lm, terms, optim={"soft": optim}, steps=self.steps, seed=self.seed, flat=self.flat, run=run
-        )
+            prompt, lm, [Term(task.train, loss, batch=self.batch)], optim=optim, steps=self.steps, seed=self.seed, flat=self.flat,
+            keep=self.keep, dev=task.dev if self.keep == "best" else None, every=self.every, run=run,
+        )  # fmt: skip
         return tuned.noted(lm, self, task.identity(), start=start, **run.figures)
 
     def beginning(self, lm: LM, prompt: Prompt) -> Vectors:
         """The vectors that training starts from, for a prompt without any; `show` makes them again."""
         if (self.start == "text") != bool(self.text):
             raise SettingError(f"start=`{self.start}` and text=`{self.text}`", hint='`text` goes with start="text"')
+        if self.start == "text":
+            return of_text(lm, self.text, self.length, seed=self.seed)
+        if self.start != "labels":
+            return (uniform if self.start == "uniform" else vocabulary)(lm, self.length, seed=self.seed)
         words = [str(prompt.words.word(label)) for label in prompt.labels]
         before = prompt.template.before(prompt.template.slots[0])  # the pieces that are read at the slot
-        starts = {
-            "labels": lambda: of_labels(lm, words, self.length, before=before, seed=self.seed),
-            "vocabulary": lambda: vocabulary(lm, self.length, seed=self.seed),
-            "uniform": lambda: uniform(lm, self.length, seed=self.seed),
-            "text": lambda: of_text(lm, self.text, self.length, seed=self.seed),
-        }
-        return starts[self.start]()
+        return of_labels(lm, words, self.length, before=before, seed=self.seed)

@@ -63,7 +63,7 @@ class Vectors(nn.Module):
 def uniform(lm: LM, length: int, *, seed: int, low: float = -0.5, high: float = 0.5) -> Vectors:
     """Uniform random vectors, in prompt tuning's range: it suits models whose input vectors are about as large."""
     generator = torch.Generator().manual_seed(seed)
-    return Vectors(torch.rand(_checked(lm, length), lm.width, generator=generator) * (high - low) + low)
+    return Vectors(torch.rand(checked(lm, length), lm.width, generator=generator) * (high - low) + low)
 
 
 def vocabulary(lm: LM, length: int, *, seed: int, top: int = FREQUENT) -> Vectors:
@@ -72,17 +72,20 @@ def vocabulary(lm: LM, length: int, *, seed: int, top: int = FREQUENT) -> Vector
     Raises:
         SettingError: `top` not above 0.
     """
+    return Vectors(lm.vectors[torch.tensor(drawn(lm, length, seed=seed, top=top), dtype=torch.long).to(lm.device)])
+
+
+def drawn(lm: LM, length: int, *, seed: int, top: int = FREQUENT) -> list[int]:
+    """Ids of such pieces; see `vocabulary`."""
     if top <= 0:
         raise SettingError(
             f"can't sample {length} pieces among the first {top} of the vocabulary", hint=f"use top={FREQUENT}"
         )
     pool = min(top, lm.vectors.shape[0])
     generator = torch.Generator().manual_seed(seed)
-    if _checked(lm, length) > pool:
-        picks = torch.randint(pool, (length,), generator=generator)
-    else:
-        picks = torch.randperm(pool, generator=generator)[:length]
-    return Vectors(lm.vectors[picks.to(lm.device)])
+    if checked(lm, length) > pool:
+        return torch.randint(pool, (length,), generator=generator).tolist()
+    return torch.randperm(pool, generator=generator)[:length].tolist()
 
 
 def of_text(lm: LM, text: str, length: int | None = None, *, seed: int = 0) -> Vectors:
@@ -111,12 +114,12 @@ def digest(part: Part) -> str:
 
 
 def _filled(lm: LM, rows: Sequence[Tensor], length: int, seed: int) -> Vectors:
-    rest = vocabulary(lm, max(_checked(lm, length) - len(rows), 1), seed=seed)
+    rest = vocabulary(lm, max(checked(lm, length) - len(rows), 1), seed=seed)
     mine = torch.stack([row.float().cpu() for row in rows]) if rows else torch.zeros(0, lm.width)
     return Vectors(torch.cat([mine[:length], rest.weight.detach()[: max(length - len(rows), 0)]]))
 
 
-def _checked(lm: LM, length: int) -> int:
+def checked(lm: LM, length: int) -> int:
     """Refuse a length that leaves no room for text."""
     if length < 0 or length >= lm.window:
         raise SettingError(

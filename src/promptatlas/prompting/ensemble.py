@@ -13,7 +13,7 @@ from promptatlas.data.view import Answer, One
 from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting.likelihood import likelihood
-from promptatlas.prompting.prompt import Given, Prompt, Step
+from promptatlas.prompting.prompt import Given, Prompt, Step, scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Ensemble:
         wanted = self.examples(examples)
         if self.mix:
             return self.mass(lm, wanted).log_softmax(-1)
-        return self._joined([one.score(lm, wanted) for one in self.prompts])
+        return self._joined(scored(lm, self.prompts, wanted))
 
     def mass(self, lm: LM, examples: Given) -> Float[Tensor, "examples labels"]:
         """Of a mixture, the log of each label's probability under the vocabulary: the members', weighted and summed."""
@@ -111,8 +111,16 @@ class Ensemble:
             with torch.no_grad():
                 scores = self.score(lm, wanted)
             return [One().fold(one, scores[at : at + 1], self.labels) for at, one in enumerate(wanted)]
+        if not abstain and all(map(_plain, self.prompts)):
+            return self._likeliest(lm, wanted)
         members = [one.predict(lm, wanted, abstain=abstain if at == 0 else 0.0) for at, one in enumerate(self.prompts)]
         return [self._answer(list(answers)) for answers in zip(*members, strict=True)]
+
+    def _likeliest(self, lm: LM, wanted: Sequence[Example]) -> list[Answer]:
+        """Answers of prompts that score the same labels for every example, all rows read in one call."""
+        with torch.no_grad():
+            scores = self.score(lm, wanted)
+        return [self.prompts[0].view.fold(one, row[None], self.labels) for one, row in zip(wanted, scores, strict=True)]
 
     def _answer(self, answers: Sequence[Answer]) -> Answer:
         """One answer of the members'; their choices may differ in number from example to example."""
@@ -133,3 +141,8 @@ class Ensemble:
             return mean.log_softmax(-1)
         votes = (torch.nn.functional.one_hot(stacked.argmax(-1), stacked.shape[-1]) * weights).sum(0)
         return (votes + mean.softmax(-1) * 1e-6).clamp(min=1e-12).log().log_softmax(-1)
+
+
+def _plain(prompt: Prompt) -> bool:
+    """Whether an answer of the prompt is its likeliest label, and no more is to be said of it."""
+    return isinstance(prompt.view, One) and all(one.proper for one in prompt.calibration)

@@ -17,7 +17,7 @@ from promptatlas.errors import ArtifactError, DataError, SettingError
 from promptatlas.lm.ask import Decode, Job, Text
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
-from promptatlas.prompting.rows import Line, Reader, Verbalizer
+from promptatlas.prompting.rows import Line, Reader, Verbalizer, together
 from promptatlas.score.calibrate import Calibration
 from promptatlas.score.own import Own
 from promptatlas.score.words import Words
@@ -120,13 +120,7 @@ class Prompt:
         Raises:
             ArtifactError: the prompt was learned on another model.
         """
-        self.check(lm)
-        lines, owners = self.lines(lm, self.examples(examples))
-        scores = self._settled(lm, lines, self._mass(lm, lines))
-        merged = [self.view.logits(scores[start:end], self.words.labels) for start, end in owners]
-        if len({one.shape[0] for one in merged}) > 1:
-            raise DataError("these examples have different numbers of choices", hint="score them apart, or use predict")
-        return torch.stack(merged).log_softmax(-1) if merged else scores
+        return scored(lm, [self], self.examples(examples))[0]
 
     def predict(self, lm: LM, examples: Given, *, abstain: float = 0.0) -> list[Answer]:
         """An answer an example; a plain text is the template's one field.
@@ -221,7 +215,21 @@ class Prompt:
 
     def _mass(self, lm: LM, lines: Sequence[Line], *, whole: bool = False) -> Float[Tensor, "rows labels"]:
         """Log mass; under the whole vocabulary only where somebody looks at more than the labels' shares of it."""
-        return self.reader(lm).fold(lines, mass=whole or bool(self.calibration) or len(self.words.labels) == 1)
+        return self.reader(lm).fold(lines, mass=whole or self._whole)
+
+    @property
+    def _whole(self) -> bool:
+        return bool(self.calibration) or len(self.words.labels) == 1
+
+    def _scores(
+        self, lm: LM, lines: Sequence[Line], owners: Sequence[tuple[int, int]], mass: Float[Tensor, "rows labels"]
+    ) -> Float[Tensor, "examples answers"]:
+        """Log-probabilities out of the mass of rows."""
+        scores = self._settled(lm, lines, mass)
+        merged = [self.view.logits(scores[start:end], self.words.labels) for start, end in owners]
+        if len({one.shape[0] for one in merged}) > 1:
+            raise DataError("these examples have different numbers of choices", hint="score them apart, or use predict")
+        return torch.stack(merged).log_softmax(-1) if merged else scores
 
     def _settled(
         self, lm: LM, lines: Sequence[Line], scores: Float[Tensor, "rows labels"]
@@ -252,6 +260,21 @@ class Prompt:
     def __hash__(self) -> int:
         """Of the key."""
         return hash(self.key)
+
+
+def scored(lm: LM, prompts: Sequence[Prompt], examples: Sequence[Example]) -> list[Float[Tensor, "examples answers"]]:
+    """`Prompt.score` of several prompts, the rows of all read in one call."""
+    asked = []
+    for one in prompts:
+        one.check(lm)
+        asked.append((one, *one.lines(lm, examples)))
+    found: dict[int, Tensor] = {}
+    for whole in (False, True):
+        some = [at for at, one in enumerate(prompts) if one._whole is whole]
+        if some:
+            masses = together([(prompts[at].reader(lm), asked[at][1]) for at in some], mass=whole)
+            found |= zip(some, masses, strict=True)
+    return [one._scores(lm, lines, owners, found[at]) for at, (one, lines, owners) in enumerate(asked)]
 
 
 def model(lm: LM) -> dict[str, str]:

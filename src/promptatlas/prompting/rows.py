@@ -1,6 +1,6 @@
 """Rows of a prompt: examples encoded with their demonstrations, read in one call, folded to labels."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -73,6 +73,23 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What lines of one template want of the model.
+
+    Attributes:
+        template: theirs.
+        places: where each stood among the lines that were given.
+        jobs: the rows, those of one line after those of another.
+        counts: how many each line has.
+    """
+
+    template: Template
+    places: tuple[int, ...]
+    jobs: tuple[Job, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Reader:
     """Reads lines under one set of words and parts.
 
@@ -92,33 +109,44 @@ class Reader:
 
     def fold(self, lines: Sequence[Line], *, mass: bool) -> Float[Tensor, "rows labels"]:
         """Log mass of each label of each line, in order."""
-        # words are tokenised in place, so that lines of one template are folded together
+        return together([(self, lines)], mass=mass)[0]
+
+    def wanted(self, lines: Sequence[Line], *, mass: bool) -> list["Wanted"]:
+        """What lines want of the model; those of one template together, since words are tokenised in place."""
         groups: dict[Template, list[int]] = {}
         for at, line in enumerate(lines):
             groups.setdefault(line.template, []).append(at)
-        folded = [self._fold([lines[at] for at in group], mass=mass) for group in groups.values()]
-        if len(folded) < 2:
-            return folded[0] if folded else torch.zeros(0, len(self.words.labels))
-        order = [at for group in groups.values() for at in group]
-        return torch.cat(folded)[torch.tensor(order).argsort()]
+        return [self._wanted([lines[at] for at in group], tuple(group), mass=mass) for group in groups.values()]
 
-    def _fold(self, lines: Sequence[Line], *, mass: bool) -> Float[Tensor, "rows labels"]:
+    def _wanted(self, lines: Sequence[Line], places: tuple[int, ...], *, mass: bool) -> "Wanted":
         """Lines of one template; a row of its own for each query of each line."""
         queries = [
             list(self.words.queries(self.lm, line.template, line.example, parts=self.parts, mass=mass))
             for line in lines
         ]
-        wanted = [(line, query) for line, mine in zip(lines, queries, strict=True) for query in mine]
+        asked = [(line, query) for line, mine in zip(lines, queries, strict=True) for query in mine]
         jobs: dict[int, Job] = {}
-        for width in sorted({query.width for _, query in wanted}):
-            some = [n for n, (_, query) in enumerate(wanted) if query.width == width]
-            room = max(len(wanted[n][1].answer) for n in some)
-            rows = self.encode([wanted[n][0] for n in some], width=width, room=room)
+        for width in sorted({query.width for _, query in asked}):
+            some = [n for n, (_, query) in enumerate(asked) if query.width == width]
+            room = max(len(asked[n][1].answer) for n in some)
+            rows = self.encode([asked[n][0] for n in some], width=width, room=room)
             for n, row in zip(some, rows, strict=True):
-                jobs[n] = Job(row.then(wanted[n][1].answer), wanted[n][1].asks, self.parts)
-        found = iter(self.lm.read([jobs[n] for n in range(len(wanted))]))
-        readings = [[next(found) for _ in mine] for mine in queries]
-        return self.words.fold(readings, self.lm, lines[0].template, self.parts, mass=mass)
+                jobs[n] = Job(row.then(asked[n][1].answer), asked[n][1].asks, self.parts)
+        counts = tuple(map(len, queries))
+        return Wanted(lines[0].template, places, tuple(jobs[n] for n in range(len(asked))), counts)
+
+    def folded(
+        self, wanted: Sequence["Wanted"], readings: Iterator[Reading], *, mass: bool
+    ) -> Float[Tensor, "rows labels"]:
+        """Labels made of what came back, line by line in the order they were given."""
+        found = []
+        for one in wanted:
+            mine = [[next(readings) for _ in range(count)] for count in one.counts]
+            found.append(self.words.fold(mine, self.lm, one.template, self.parts, mass=mass))
+        if len(found) < 2:
+            return found[0] if found else torch.zeros(0, len(self.words.labels))
+        order = [at for one in wanted for at in one.places]
+        return torch.cat(found)[torch.tensor(order).argsort()]
 
     def encode(self, lines: Sequence[Line], *, width: int = 1, room: int = 0) -> list[Row]:
         """Rows of lines; where the window is short, demonstrations go before anything of a text is cut."""
@@ -167,3 +195,11 @@ class Reader:
         mass = self.fold(list(distinct.values()), mass=True)
         places = {key: at for at, key in enumerate(distinct)}
         return mass[[places[key] for key in keys]].reshape(len(lines), -1, mass.shape[-1])
+
+
+def together(asked: Sequence[tuple[Reader, Sequence[Line]]], *, mass: bool) -> list[Float[Tensor, "rows labels"]]:
+    """Log mass of the lines of each reader, all of one model: one read, whatever their words and parts."""
+    wanted = [reader.wanted(lines, mass=mass) for reader, lines in asked]
+    jobs = [job for some in wanted for one in some for job in one.jobs]
+    readings = iter(asked[0][0].lm.read(jobs) if jobs else ())
+    return [reader.folded(some, readings, mass=mass) for (reader, _), some in zip(asked, wanted, strict=True)]

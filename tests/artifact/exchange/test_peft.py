@@ -82,7 +82,7 @@ def p_tuned(lm: LocalLM) -> Prompt:
 
 def prefixed(lm: LocalLM) -> Prompt:
     places = ["decoder"] if lm.kind == "seq2seq" else None
-    return toy_prompt().plus(prefix=normal(lm, 4, seed=1, scale=2.0, places=places, shifted=True))
+    return toy_prompt().plus(prefix=normal(lm, 4, seed=1, scale=2.0, places=places, positions="shifted"))
 
 
 def lowered(lm: LocalLM) -> Prompt:

@@ -83,9 +83,9 @@ def test_prefixes_of_an_encoder_and_those_that_leave_positions(tmp_path: Path) -
     )
     modern = tiny("modernbert")
     assert "models like `tiny-modernbert` take none" in refused(
-        toy_prompt().plus(prefix=normal(modern, 2, seed=0, shifted=True)), tmp_path, modern
+        toy_prompt().plus(prefix=normal(modern, 2, seed=0, positions="shifted")), tmp_path, modern
     )
-    assert "length 0" in refused(toy_prompt().plus(prefix=normal(LM, 0, seed=0, shifted=True)), tmp_path)
+    assert "length 0" in refused(toy_prompt().plus(prefix=normal(LM, 0, seed=0, positions="shifted")), tmp_path)
 
 
 def test_segments_that_peft_leaves_out(tmp_path: Path) -> None:

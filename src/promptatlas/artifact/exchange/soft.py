@@ -67,7 +67,7 @@ def prefix_out(part: Prefix, lm: LM) -> Adapter:
             f"PEFT can't express this prefix: it gives one as a cache of keys, and models like `{lm.name}` take none",
             hint="learn vectors at the input (`prompt_tuning`), or LoRA",
         )
-    if not part.shifted:
+    if part.positions != "shifted":
         raise ArtifactError(
             "PEFT can't express this prefix: it leaves text at its own positions, and PEFT moves text behind a prefix",
             hint="learn one that does: `promptatlas fit p_tuning_v2 --set positions=shifted --set answer=words`",
@@ -119,7 +119,7 @@ def prefix_in(adapter: Adapter, lm: LM) -> Prefix:
         )
     slots = flat.reshape(len(flat), depth, 2, heads, dim).permute(1, 2, 3, 0, 4)
     values = torch.stack([slots[slot(layer, depth, place)] for layer in range(layers)])
-    return Prefix({place: values}, shifted=True)
+    return Prefix({place: values}, positions="shifted")
 
 
 def _alike(shapes: Sequence[tuple[int, int]], lm: LM) -> tuple[int, int]:

@@ -1,0 +1,71 @@
+"""One part shared by several tasks: trained on all of them, each through a head of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from promptatlas.data.task import Task
+from promptatlas.data.view import One
+from promptatlas.demos.pick import NoDemos
+from promptatlas.errors import NeedsError
+from promptatlas.lm.lm import LM
+from promptatlas.parts.head import head
+from promptatlas.prompting import Prompt
+from promptatlas.score.soft import Classifier, Pool
+from promptatlas.text.template import Template
+from promptatlas.train.loop import Term, tune
+from promptatlas.train.loss import Batch, nll
+from promptatlas.train.optim import Optim
+from promptatlas.train.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Through:
+    """The loss of a task's labels through a head of its own: a number an example."""
+
+    template: Template
+    words: Classifier
+
+    def __call__(self, prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examples"]:
+        """Minus the log-probability of each label."""
+        mine = replace(prompt, template=self.template, words=self.words, view=One(), demos=NoDemos())
+        return nll(mine, lm, batch)
+
+    def key(self) -> str:
+        """The same for equal templates and labels."""
+        return f"through {self.template!s} {self.words.config()}"
+
+
+def shared(
+    lm: LM, prompt: Prompt, tasks: Sequence[Task], *, part: str, pool: Pool, optim: Optim, steps: int, batch: int,
+    seed: int, run: Run,
+) -> Prompt:  # fmt: skip
+    """The prompt with a part of it trained on several tasks at once: the sum of their losses, `batch` of each a step.
+
+    Of the first task the prompt's template is read, of the others their plain fields between separators. The heads are
+    dropped.
+
+    Raises:
+        NeedsError: a task whose targets aren't labels, or that has no train examples.
+    """
+    for task in tasks:
+        if task.kind != "label" or not task.train:
+            what = "no train examples" if task.kind == "label" else f"targets of kind {task.kind}"
+            raise NeedsError(f"a part can't be shared with `{task.name}`, which has {what}")
+    plain = [Template.parse("{sep}".join(f"{{{field}}}" for field in task.fields)) for task in tasks]
+    names = [f"head-{at}" for at in range(len(tasks))]
+    heads = {
+        name: head(lm, len(task.labels), seed=seed + at)
+        for at, (name, task) in enumerate(zip(names, tasks, strict=True))
+    }
+    terms = [
+        Term(task.train, Through(template=template, words=Classifier(labels=task.labels, pool=pool, part=name)),
+             batch=batch)
+        for task, template, name in zip(tasks, [prompt.template, *plain[1:]], names, strict=True)
+    ]  # fmt: skip
+    whole = replace(prompt, parts={**prompt.parts, **heads})
+    settings = dict.fromkeys((part, *names), optim)
+    tuned = tune(whole, lm, terms, optim=settings, steps=steps, seed=seed, flat=None, run=run)
+    return prompt.plus(**{part: tuned.parts[part]})
