@@ -21,6 +21,9 @@ from promptatlas.testing import check_part
 from promptatlas.testing.tasks import toy, toy_prompt
 from promptatlas.testing.tiny import tiny
 from promptatlas.text.template import Template
+from promptatlas.train.em import Shared, answered
+from promptatlas.train.loop import Term, tune
+from promptatlas.train.optim import Optim
 
 TASK = toy()
 OTHERS = ("{text} so {mask} !", "The movie was {mask} : {text}")
@@ -68,15 +71,16 @@ def test_only_what_is_added_and_the_weights_move() -> None:
     assert mixture.history[-1].figures["effective_prompts"] <= 4 + 1e-6
 
 
+@pytest.mark.slow
 def test_it_learns_on_a_model_that_hears_its_input() -> None:
-    lm, task = tiny("bert", scale=6.0), toy(train=32, seed=1)
+    lm, task = tiny("bert", scale=6.0), toy(train=64, seed=1)
     task = replace(task, dev=task.train)
-    losses = [
-        SoftMixture(random=1, lr=lr, batch=8, epochs=6, patience=6).fit(lm, task, toy_prompt()).history[-1].figures
+    start, end = (
+        SoftMixture(random=1, lr=lr, batch=8, epochs=10, patience=10).fit(lm, task, toy_prompt()).history[-1].figures
         for lr in (1e-12, 0.03)
-    ]
-    assert losses[1]["dev_accuracy"] > losses[0]["dev_accuracy"] + 0.1
-    assert losses[1]["loss"] < losses[0]["loss"]
+    )
+    assert end["dev_accuracy"] > start["dev_accuracy"] + 0.1
+    assert end["loss"] < start["loss"]
 
 
 def perturbed(layers: int) -> tuple[Prompt, Perturbation]:
@@ -87,6 +91,16 @@ def perturbed(layers: int) -> tuple[Prompt, Perturbation]:
     part = Perturbation(*(torch.randn(one.shape, generator=draw) * 0.3 for one in zeros.tensors().values()))
     template = Template.parse("{text}{@soft} It was {mask}")
     return replace(toy_prompt(), template=template).plus(soft=vocabulary(lm, 3, seed=0)), part
+
+
+def test_training_makes_the_answers_likelier() -> None:
+    lm = tiny("bert")
+    prompt, part = perturbed(2)
+    start = prompt.plus(perturb=part)
+    terms = [Term(TASK.train, Shared(torch.ones(len(TASK.train))))]
+    end = tune(start, lm, terms, optim={"perturb": Optim(lr=0.1)}, steps=30, seed=0)
+    before, after = (float(-answered([one], lm, TASK.train).mean()) for one in (start, end))
+    assert after < before - 0.05
 
 
 def test_states_of_the_vectors_alone_are_added_to_by_hand() -> None:

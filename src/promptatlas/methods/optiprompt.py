@@ -96,7 +96,7 @@ class OptiPrompt:
             flat=None, run=run,
         )  # fmt: skip
         figures = {**run.figures, "start_dev_accuracy": before}
-        if float(figures["dev_accuracy"]) <= before:  # only what is better replaces the start
+        if round((float(figures["dev_accuracy"]) - before) * len(dev)) < 1:  # only what is better replaces the start
             tuned, figures["dev_accuracy"] = prompt, before
         ((common, _),) = Counter(one.target for one in train).most_common(1)
         figures["dev_majority"] = sum(one.target == common for one in dev) / len(dev)

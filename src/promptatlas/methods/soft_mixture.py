@@ -7,9 +7,10 @@ the weights of the mixture, by expectation and maximisation.
 Needs: a masked model of BERT's kin, label words, train and dev examples; several templates do better than random ones.
 Relations: `optiprompt` trains the vectors of one template; a saved `Ensemble(mix=True)` mixes any prompts. One template
 alone, `layers=0`, is plain tuning of the vectors behind the embeddings.
-Differs: an optimiser a template, which starts anew each epoch; one `pull` for all layers, where the release has a
-factor for each of five groups; `heed` looks at each example on its own, where the release weighs prompts by the whole
-set; answers are restricted to the label words. Random vectors stay fixed and are moved by what is added, as there.
+Differs: a rate for few examples, at which something moves before patience ends; an optimiser a template, which starts
+anew each epoch; one `pull` for all layers, not a factor for each of five groups; `heed` looks at each example on its
+own, where the release weighs prompts by the whole set; answers are restricted to the label words. Random vectors stay
+fixed and are moved by what is added, as there.
 
 Example:
     >>> import promptatlas
@@ -38,7 +39,7 @@ from promptatlas.train.soft import drawn, fitting, softened
 
 @dataclass(frozen=True, kw_only=True)
 class SoftMixture:
-    """Settings of a mixture of soft prompts. Epochs, patience, batch and rate are the release's.
+    """Settings of a mixture of soft prompts. Epochs, patience and batch are the release's.
 
     Attributes:
         templates: beside the prompt's own; those without its fields or its slot are left out with a warning.
@@ -62,7 +63,7 @@ class SoftMixture:
     epochs: int = 16
     patience: int = 4
     batch: int = 32
-    lr: float = 1e-3
+    lr: float = 1e-2
     seed: int = 0
 
     name: ClassVar[str] = "soft_mixture"
@@ -72,7 +73,7 @@ class SoftMixture:
         splits=("train", "dev"),
         instead={"causal": ("prompt_tuning",), "seq2seq": ("prompt_tuning",), "dev": ("prompt_tuning", "warp")},
     )
-    published: ClassVar[Mapping[str, object]] = {"random": 0, "seed": 42}  # it had mined templates
+    published: ClassVar[Mapping[str, object]] = {"random": 0, "lr": 1e-3, "seed": 42}  # mined templates
 
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Ensemble:
         """Train the templates and their weights in turns; calibration and demonstrations are dropped."""
@@ -101,8 +102,7 @@ class SoftMixture:
         kept = torch.tensor(best.weights, dtype=torch.float64)
         loss = mixed_nll(answered(best.prompts, lm, task.train), kept) / len(task.train)
         figures = {"epochs": epoch, "dev_accuracy": right, "loss": loss, "effective_prompts": effective(kept)}
-        noted = (one.noted(lm, self, task.identity(), **figures) for one in best.prompts)
-        return replace(best, prompts=tuple(noted))
+        return replace(best, prompts=tuple(one.noted(lm, self, task.identity(), **figures) for one in best.prompts))
 
     def _members(self, lm: LM, task: Task, prompt: Prompt) -> list[Prompt]:
         """The prompt's own template, the given ones and the random ones, each with nothing added yet."""
