@@ -92,7 +92,9 @@ def every() -> dict[str, Prompt | Ensemble]:
         "diff": plain.plus(diff=diff),
         "gates": plain.plus(gates=diff.gates),
         "sparse": plain.plus(sparse=sparse({bias: torch.tensor([1, 3])}, {bias: some(*lm().parameters[bias].shape)})),
-        "mix": replace(plain, words=soft.Classifier(labels=labels), parts={"head": mix(lm(), 2, seed=0)}),
+        "mix": replace(
+            plain, words=soft.Classifier(labels=labels, layers=(0, 1, 2)), parts={"head": mix(lm(), 2, seed=0)}
+        ),
         "head": replace(plain, words=soft.Classifier(labels=labels), parts={"head": Head(some(2, 32), some(2))}),
         "label vectors": replace(
             plain,

@@ -102,8 +102,8 @@ class PromptTuning:
         optim = {"soft": Optim(kind=self.optim, lr=self.lr, weight_decay=self.weight_decay)}
         loss = nll if self.loss == "labels" else Written(z=self.z, end=False)  # words are scored without an end
         tuned = tune(
-            prompt, lm, [Term(task.train, loss, batch=self.batch)], optim=optim, steps=self.steps, seed=self.seed, flat=self.flat,
-            keep=self.keep, dev=task.dev if self.keep == "best" else None, every=self.every, run=run,
+            prompt, lm, [Term(task.train, loss, batch=self.batch)], optim=optim, steps=self.steps, seed=self.seed,
+            flat=self.flat, keep=self.keep, dev=task.dev if self.keep == "best" else None, every=self.every, run=run,
         )  # fmt: skip
         return tuned.noted(lm, self, task.identity(), start=start, **run.figures)
 
