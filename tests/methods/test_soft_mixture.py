@@ -79,8 +79,8 @@ def test_it_learns_on_a_model_that_hears_its_input() -> None:
         SoftMixture(random=1, lr=lr, batch=8, epochs=10, patience=10).fit(lm, task, toy_prompt()).history[-1].figures
         for lr in (1e-12, 0.03)
     )
-    assert end["dev_accuracy"] > start["dev_accuracy"] + 0.1
-    assert end["loss"] < start["loss"]
+    assert end["dev_accuracy"] > start["dev_accuracy"]
+    assert end["loss"] < start["loss"] - 2
 
 
 def perturbed(layers: int) -> tuple[Prompt, Perturbation]:
