@@ -334,7 +334,7 @@ LEARNING: tuple[tuple[str, float, Any], ...] = (  # of what is frozen, matrices 
     ("llama", 1.0, LoRA(steps=40, lr=2e-2)),
     ("gpt2", 6.0, IA3(steps=40, lr=5e-2)),
     ("bert", 6.0, AdapterTuning(width=8, steps=40, lr=1e-2, answer="words")),
-    ("bert", 1.0, ChildTuning(steps=40, lr=1e-3)),
+    ("bert", 1.0, ChildTuning(steps=80, lr=2e-3)),
     ("bert", 1.0, DiffPruning(share=0.05, steps=50, fixed_steps=30, lr=3e-3, fixed_lr=1e-2)),
     ("t5", 1.0, FeatureExtraction(steps=150)),
 )

@@ -89,7 +89,7 @@ def test_only_the_vectors_move() -> None:
 
 def test_it_learns_on_a_model_that_hears_its_input() -> None:
     lm = tiny("bert", scale=6.0)
-    prompt = OptiPrompt(start="random", epochs=20, lr=0.05).fit(lm, TASK, PROMPT)
+    prompt = OptiPrompt(start="random", epochs=40, lr=0.1).fit(lm, TASK, PROMPT)
     figures = prompt.history[-1].figures
     assert figures["dev_accuracy"] > max(figures["start_dev_accuracy"], figures["dev_majority"])
 

@@ -101,7 +101,7 @@ def test_fine_tuning_reads_the_plain_fields() -> None:
 
 LEARNING: Sequence[tuple[str, Method]] = (
     ("t5", PromptTuning(length=4, steps=60, lr=0.3)),  # what few vectors can do to a random model is little, but in T5
-    ("bert", PTuningV2(length=4, steps=60, lr=0.1, answer="words")),
+    ("bert", PTuningV2(length=4, steps=120, lr=0.1, answer="words")),
     ("gpt2", PTuningV2(length=4, steps=60, lr=0.1, answer="head")),
     ("bert", PatternTuning(steps=40, lr=1e-3)),
     ("t5", FineTuning(steps=40, lr=1e-3)),

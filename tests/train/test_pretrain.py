@@ -147,7 +147,7 @@ def test_masked_rows_hide_about_so_many_whole_words(rate: float) -> None:
             if group[0] in hidden:
                 left = (seen[group] == ids[group]).all()
                 masked = (seen[group] == lm.mask).all()
-                assert masked or not (seen[group] == lm.mask).any()
+                assert masked or (seen[group] == lm.mask).sum() <= 1  # which a random token may be
                 fates["mask" if masked else "kept" if left else "swapped"] += 1
     whole = sum(fates.values())
     assert abs(np.mean(counts) - rate) < 0.02

@@ -57,20 +57,23 @@ def tiny(name: str, *, left: bool = False, seed: int = 0, scale: float = 1.0) ->
 
 def wordpiece() -> Any:
     """BERT's kind: lower-cased words, pieces with `##`."""
-    core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    core.normalizer = normalizers.BertNormalizer(lowercase=True)
-    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    core.train_from_iterator(
-        TEXTS, trainers.WordPieceTrainer(vocab_size=400, special_tokens=marks, show_progress=False)
-    )
+    taught = _words(models.WordPiece(unk_token="[UNK]"))
+    letters = sorted({one for text in TEXTS for one in "".join(taught.normalizer.normalize_str(text).split())})
+    # the trainer numbers an alphabet of its own finding at random: it is given ours, with what goes on inside a word
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=400, special_tokens=[*marks, *(f"##{one}" for one in letters)], initial_alphabet=letters,
+        limit_alphabet=len(letters), show_progress=False,
+    )  # fmt: skip
+    taught.train_from_iterator(TEXTS, trainer)
+    core = _words(models.WordPiece(taught.get_vocab(), unk_token="[UNK]"))
+    core.add_special_tokens(marks)  # they alone are marks
     ids = {mark: core.token_to_id(mark) for mark in marks}
     core.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])],
     )
-    core.decoder = decoders.WordPiece()
     return hf.PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core,
         pad_token="[PAD]",
@@ -79,6 +82,14 @@ def wordpiece() -> Any:
         sep_token="[SEP]",
         mask_token="[MASK]",
     )
+
+
+def _words(model: models.WordPiece) -> Any:
+    core = Tokenizer(model)
+    core.normalizer = normalizers.BertNormalizer(lowercase=True)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.decoder = decoders.WordPiece()
+    return core
 
 
 def byte_level(start: str | None, end: str | None, *, mask: bool = False) -> Any:
