@@ -8,6 +8,7 @@ from torch import Tensor
 
 from promptatlas.errors import CannotAttach, SettingError
 from promptatlas.lm.doors import Flight, flying
+from promptatlas.lm.generate import ends
 from promptatlas.lm.lm import LM
 from promptatlas.lm.local import LocalLM
 
@@ -52,9 +53,7 @@ def activations(lm: LM, ids: Sequence[int]) -> KeysValues:
 
 def ending(lm: LM) -> tuple[int, ...]:
     """The token that ends what the model writes; none where it has no such token."""
-    ends = lm.model.generation_config.eos_token_id if isinstance(lm, LocalLM) and lm.kind != "masked" else None
-    some = [ends] if isinstance(ends, int) else list(ends or ())
-    return tuple(map(int, some[:1]))
+    return tuple(ends(lm)[:1]) if isinstance(lm, LocalLM) and lm.kind != "masked" else ()
 
 
 def _recorded(run: Callable[[], Any]) -> tuple[Any, list[tuple[Tensor, Tensor]]]:

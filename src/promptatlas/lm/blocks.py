@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from promptatlas.lm.doors import FLIGHT, Stopped, flying
-from promptatlas.lm.kept import made, trained
+from promptatlas.lm.kept import casting, made, trained
 from promptatlas.lm.lines import Line
 from promptatlas.lm.sheet import Sheet
 from promptatlas.lm.site import Part
@@ -60,11 +60,11 @@ def install(lm: "LocalLM") -> list[str]:
         found[match[1]] = None
     for i, name in enumerate(found):
         block = lm.model.get_submodule(name)
-        block.forward = _door(i, block, block.forward)
+        block.forward = _door(i, block.forward)
     return list(found)
 
 
-def _door(i: int, block: nn.Module, plain: Callable[..., Any]) -> Callable[..., Any]:
+def _door(i: int, plain: Callable[..., Any]) -> Callable[..., Any]:
     several = 0  # how many things the block hands on, where it is a tuple
 
     def run(*args: Any, **settings: Any) -> Any:
@@ -79,7 +79,7 @@ def _door(i: int, block: nn.Module, plain: Callable[..., Any]) -> Callable[..., 
         if i < layers.enter:
             states = args[0] if args else settings["hidden_states"]
             return (states, *[None] * (several - 1)) if several else states
-        if i == layers.enter and layers.states is not None and layers.stop is None:
+        if i == layers.enter and layers.states is not None:
             args, settings = _entered(args, settings, layers.states)
         if layers.again is not None and torch.is_grad_enabled():
             again = layers.again
@@ -109,11 +109,10 @@ def lowest(blocks: Sequence[str], names: Iterable[str]) -> int:
 
 def key(lm: "LocalLM", line: Line, floor: int) -> Hashable:
     """What the states that enter block `floor` of a line are made from."""
-    row, device = line.job.row, lm.device.type
-    autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    row = line.job.row
     spans = tuple((one.start, one.end, one.name) for one in row.spans if one.kind == "part")
     parts = tuple((name, _below(part)) for name, part in sorted(line.job.parts.items()) if part.site != "head")
-    return "states", floor, autocast, tuple(line.ids), tuple(line.parents), row.types, spans, parts
+    return "states", floor, casting(lm.device), tuple(line.ids), tuple(line.parents), row.types, spans, parts
 
 
 def _below(part: Part) -> Hashable:

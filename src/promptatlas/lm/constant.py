@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from promptatlas.lm.ask import Against, Ask, Hidden, Job, Read, Reading
-from promptatlas.lm.kept import held, made, trained
+from promptatlas.lm.kept import casting, held, made, trained
 
 if TYPE_CHECKING:
     from promptatlas.lm.local import LocalLM
@@ -21,7 +21,8 @@ def split(lm: "LocalLM", jobs: Sequence[Job]) -> tuple[list[int], list[int]]:
     """Indices of jobs whose reading no gradient goes through but at its very end, and of the others."""
     if not torch.is_grad_enabled() or not lm.kept.limit:
         return [], list(range(len(jobs)))
-    changing = {id(part) for job in jobs for part in job.parts.values() if part.site != "head" and _changes(part)}
+    touching = {id(part): part for job in jobs for part in job.parts.values() if part.site != "head"}
+    changing = {key for key, part in touching.items() if _changes(part)}
     constant: list[int] = []
     others: list[int] = []
     for i, job in enumerate(jobs):
@@ -70,6 +71,5 @@ def _learned(lm: "LocalLM", ask: Ask, read: Read) -> Read:
 def _key(lm: "LocalLM", job: Job) -> Hashable:
     """What a reading is made from: the row, the asks, and the parts that touch the model."""
     touching: Mapping[str, Hashable] = {name: made(part) for name, part in job.parts.items() if part.site != "head"}
-    device = lm.device.type
-    autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    return "reading", autocast, job.row, tuple(map(_fixed, job.asks)), tuple(sorted(touching.items(), key=str))
+    parts = tuple(sorted(touching.items(), key=str))
+    return "reading", casting(lm.device), job.row, tuple(map(_fixed, job.asks)), parts

@@ -145,7 +145,7 @@ def _rows(lm: "LocalLM", out: Any, begin: int, how: Decode) -> list[tuple[list[i
     """Of each row, the tokens written up to the end mark, and the log-probability of each (and of the mark's)."""
     beams = out.beam_indices if how.beams > 1 else None
     scores = lm.model.compute_transition_scores(out.sequences, out.logits, beams, normalize_logits=True)
-    stop = set(_ends(lm))
+    stop = set(ends(lm))
     found = []
     for row, logp in zip(out.sequences[:, begin:].tolist(), scores.tolist(), strict=True):  # [rows, steps]
         length = next((i for i, token in enumerate(row) if token in stop), len(row))
@@ -153,11 +153,12 @@ def _rows(lm: "LocalLM", out: Any, begin: int, how: Decode) -> list[tuple[list[i
     return found
 
 
-def _ends(lm: "LocalLM") -> list[int]:
-    ends: Tensor | int | list[int] | None = lm.model.generation_config.eos_token_id
-    if ends is None:
+def ends(lm: "LocalLM") -> list[int]:
+    """The tokens that end what a model writes."""
+    found: Tensor | int | list[int] | None = lm.model.generation_config.eos_token_id
+    if found is None:
         return []
-    return [ends] if isinstance(ends, int) else [int(end) for end in ends]
+    return [found] if isinstance(found, int) else [int(end) for end in found]
 
 
 def _text(lm: "LocalLM", ids: list[int], logp: list[float], how: Decode) -> Text:

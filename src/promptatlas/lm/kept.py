@@ -6,6 +6,7 @@ from itertools import chain
 from threading import Lock
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from promptatlas.lm.site import Part
@@ -55,6 +56,11 @@ class Kept:
         with self._lock:
             self._entries.clear()
             self.bytes = 0
+
+
+def casting(device: torch.device) -> torch.dtype | None:
+    """What numbers are computed in where that isn't the model's own type."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
 
 
 def made(part: Part) -> Hashable:

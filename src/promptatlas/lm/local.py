@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from promptatlas.errors import CannotAttach
 from promptatlas.lm import encode as encoding
-from promptatlas.lm import engine, room
+from promptatlas.lm import engine, room, ways
 from promptatlas.lm.ask import Decode, Hidden, Job, Reading, Text
 from promptatlas.lm.attention import Attention, find
 from promptatlas.lm.blocks import install
@@ -37,12 +37,10 @@ from promptatlas.lm.sheet import Spent
 from promptatlas.lm.shift import check_shift, shift
 from promptatlas.lm.site import ActivationsPart, InputsPart, Part, WeightsPart
 from promptatlas.lm.tokens import Tokenizer
-from promptatlas.lm.ways import Found, reach
-from promptatlas.lm.ways import find as find_ways
 from promptatlas.text.runs import Before, Runs, TextRun
 
 CHUNK = 1024  # jobs a stream holds at a time
-KEPT = 1 << 28  # bytes of beginnings that outlive a read
+KEPT = 1 << 28  # bytes of what outlives a read
 
 
 class LocalLM:
@@ -73,7 +71,7 @@ class LocalLM:
         self.family, self.layout, self._weights_hash = family, layout, weights_hash
         self._rows = encoding.Rows()
         self.kept, self.spent, self.checkpointing = Kept(KEPT), Spent(), checkpointing
-        self.reach = reach(model.config)
+        self.reach = ways.reach(model.config)
         # an encoder may embed by a module of its own, tied to the model's by its weight alone
         self._embedding: Any = (model.get_encoder() if kind == "seq2seq" else model).get_input_embeddings()
         self._head: Any = model.get_output_embeddings()
@@ -128,13 +126,13 @@ class LocalLM:
         return find(self)
 
     @cached_property
-    def fast(self) -> Found:
+    def fast(self) -> ways.Found:
         """Which fast ways of reading this model may take, and why not the others."""
         with self.weights.lock:
             mine = self.spent, self.kept
             self.spent, self.kept = Spent(), Kept(KEPT)  # what is tried out counts for nothing
             try:
-                return find_ways(self, engine.read_by)
+                return ways.find(self, engine.read_by)
             finally:
                 self.spent, self.kept = mine
 

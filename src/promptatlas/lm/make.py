@@ -23,7 +23,7 @@ from promptatlas.lm import byhand
 from promptatlas.lm.lm import Kind
 from promptatlas.lm.load import FILL, LOADERS, quiet, wrap
 from promptatlas.lm.local import LocalLM
-from promptatlas.lm.ways import Found, Ways
+from promptatlas.lm.ways import NAMES, Found, Ways
 
 CHUNK = 1000  # documents that are tokenised at once
 PLAIN = "promptatlas-plain"  # the name of attention that no door leads to
@@ -237,7 +237,7 @@ def hasten(lm: LocalLM) -> None:
         ModelError: torch can't compile here (it needs a C++ compiler on a CPU).
     """
     _ = lm.attention, lm.bare  # found by a pass of their own, through the doors
-    lm.fast = Found(Ways(), dict.fromkeys(("pack", "branch", "share"), "its layers are compiled"))
+    lm.fast = Found(Ways(), dict.fromkeys(NAMES, "its layers are compiled"))
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # a layer each, and a length
     AttentionInterface.register(PLAIN, byhand.attention)
     AttentionMaskInterface.register(PLAIN, sdpa_mask)

@@ -10,7 +10,7 @@ import torch
 from promptatlas.lm.ask import Hidden, Reading
 from promptatlas.lm.batch import batches, front_part, positions
 from promptatlas.lm.beginnings import FIRST_PART, Beginning, Candidate, plan
-from promptatlas.lm.kept import Kept, held, made, trained
+from promptatlas.lm.kept import Kept, casting, held, made, trained
 from promptatlas.lm.lines import Line
 from promptatlas.lm.reading import Pass
 from promptatlas.lm.site import Part
@@ -104,9 +104,8 @@ class Shared:
         """What a beginning was made from."""
         job = at.line.job  # type: ignore[union-attr]
         front = front_part(job.parts)
-        device = self.run.lm.device.type
         return (
-            torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None,
+            casting(self.run.lm.device),
             tuple((name, made(part)) for name, part in sorted(self.touching.items())),
             None if front is None else made(front),
             job.row.ids[: at.stop],
@@ -154,7 +153,9 @@ class Shared:
     def _cut(self, line: Line, same: int) -> int:
         """Tokens that later reads may begin with too: in training all that no step changes, else the prompt's own."""
         front = front_part(line.job.parts)
-        if torch.is_grad_enabled() and (self.run.tables.trained or self.trained or trained(front)):
-            return 0 if self.trained or trained(front) else same
+        if torch.is_grad_enabled() and (self.trained or trained(front)):
+            return 0
+        if torch.is_grad_enabled() and self.run.tables.trained:
+            return same
         fields = [span.start for span in line.job.row.spans if span.kind == "field" and span.demo is None]
         return min([same, *fields])

@@ -1,7 +1,7 @@
 """The fast ways of reading, and which of them a model may take: found by trying each on a few tokens."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,6 +32,7 @@ class Ways:
     share: bool = False
 
 
+NAMES = tuple(one.name for one in fields(Ways))
 ReadBy = Callable[["LocalLM", Sequence[Job], Ways], list[Reading]]
 
 
@@ -47,9 +48,9 @@ def find(lm: "LocalLM", read_by: ReadBy) -> Found:
     """Try each way beside the plain one; `read_by` reads jobs by the ways it is given."""
     why: dict[str, str] = {}
     if lm.left:
-        why = dict.fromkeys(("pack", "branch", "share"), "it was asked to pad on the left")
+        why = dict.fromkeys(NAMES, "it was asked to pad on the left")
     elif not lm.attention.layers:
-        why = dict.fromkeys(("pack", "branch", "share"), "its attention is not reached through the attention interface")
+        why = dict.fromkeys(NAMES, "its attention is not reached through the attention interface")
     if lm.kind == "masked":
         why.setdefault("branch", "a masked model's answers stand in the text")
     if lm.kind != "causal":
@@ -62,7 +63,7 @@ def find(lm: "LocalLM", read_by: ReadBy) -> Found:
                 why[name] = reason
         elif "pack" in why:
             why.setdefault(name, why["pack"])
-    return Found(Ways(**{name: name not in why for name in ("pack", "branch", "share")}), why)
+    return Found(Ways(**{name: name not in why for name in NAMES}), why)
 
 
 def _tried(lm: "LocalLM", jobs: Sequence[Job], ways: Ways, read_by: ReadBy) -> str:
@@ -115,6 +116,6 @@ def reach(config: object) -> int:
     kinds = getattr(text, "layer_types", None)
     if kinds is not None and not any("sliding" in kind or "chunked" in kind for kind in kinds):
         return 1 << 30
-    looks: Callable[[str], int | None] = lambda name: getattr(text, name, None)  # noqa: E731
-    sizes = [looks(name) for name in ("sliding_window", "attention_chunk_size", "local_attention", "window_size")]
+    names = ("sliding_window", "attention_chunk_size", "local_attention", "window_size")
+    sizes = [getattr(text, name, None) for name in names]
     return min([size for size in sizes if isinstance(size, int) and size > 0], default=1 << 30)

@@ -32,7 +32,7 @@ from promptatlas.train.fisher import fisher
 from promptatlas.train.loop import Term, tune
 from promptatlas.train.loss import nll
 from promptatlas.train.needs import Needs
-from promptatlas.train.optim import Optim
+from promptatlas.train.optim import each
 from promptatlas.train.run import Run
 
 
@@ -90,10 +90,7 @@ class ChildTuning:
             found = fisher(prompt, lm, task.train, nll, part="weights", batch=self.batch, seed=self.seed)
             masks = children(dict(zip(prompt.parts["weights"].tensors(), found, strict=True)), self.share)
         child = Child(prompt.parts["weights"], share=self.share, masks=masks, decay=self.decay_masked)
-        optim = {
-            part: Optim(lr=lr, weight_decay=self.weight_decay, schedule="linear", warmup=self.warmup)
-            for part, lr in rates.items()
-        }
+        optim = each(rates, weight_decay=self.weight_decay, schedule="linear", warmup=self.warmup)
         terms = [Term(task.train, nll, batch=self.batch)]
         tuned = tune(
             prompt.plus(weights=child), lm, terms, optim=optim, steps=self.steps, seed=self.seed, flat=None, run=run

@@ -18,17 +18,16 @@ Example:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 from promptatlas.data.task import Task
 from promptatlas.data.view import One
 from promptatlas.demos.pick import NoDemos
 from promptatlas.lm.lm import LM
-from promptatlas.parts.head import head
 from promptatlas.parts.mix import mix
 from promptatlas.prompting import Prompt
-from promptatlas.prompting.headed import plain
-from promptatlas.score.soft import POOLS, Classifier
+from promptatlas.prompting.headed import headed
+from promptatlas.score.soft import Classifier
 from promptatlas.train.loop import Term, tune
 from promptatlas.train.loss import nll
 from promptatlas.train.needs import Needs
@@ -81,12 +80,9 @@ class FeatureExtraction:
 
     def _started(self, lm: LM, task: Task, prompt: Prompt) -> Prompt:
         """With a fresh head of all layers, or of the last."""
-        pool, count = self.pool or POOLS[lm.kind], len(task.labels)
-        template = prompt.template if prompt.template.parts else plain(prompt.template)
-        prompt = replace(prompt, template=template)
+        last = headed(prompt, lm, task.labels, seed=self.seed, pool=self.pool or None)
         if self.layers == "last":
-            fresh = prompt.plus(head=head(lm, count, seed=self.seed))
-            return replace(fresh, words=Classifier(labels=task.labels, pool=pool))
-        made = mix(lm, count, seed=self.seed)
+            return last
+        made = mix(lm, len(task.labels), seed=self.seed)
         layers = tuple(range(len(made.tensors()["mix"])))
-        return replace(prompt.plus(head=made), words=Classifier(labels=task.labels, pool=pool, layers=layers))
+        return replace(last.plus(head=made), words=replace(cast(Classifier, last.words), layers=layers))

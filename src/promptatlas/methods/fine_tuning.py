@@ -24,16 +24,13 @@ from promptatlas.data.task import Task
 from promptatlas.data.view import One
 from promptatlas.demos.pick import NoDemos
 from promptatlas.lm.lm import LM
-from promptatlas.lm.site import Part
-from promptatlas.parts.head import head
 from promptatlas.parts.weights import full
 from promptatlas.prompting import Prompt
-from promptatlas.score.soft import POOLS, Classifier
-from promptatlas.text.template import Template
+from promptatlas.prompting.headed import headed, plain
 from promptatlas.train.loop import Term, tune
 from promptatlas.train.loss import nll
 from promptatlas.train.needs import Needs
-from promptatlas.train.optim import Optim
+from promptatlas.train.optim import each
 from promptatlas.train.run import Run
 
 
@@ -82,15 +79,10 @@ class FineTuning:
             prompt, parts={}, demos=NoDemos(), calibration=(), view=One(), history=()
         )  # all is learned anew
         self.needs.check(self.name, lm, task, prompt)
-        plain = Template.parse("{sep}".join(f"{{{field}}}" for field in prompt.template.fields))
-        words = Classifier(labels=task.labels, pool=self.pool or POOLS[lm.kind])
-        parts: dict[str, Part] = {"weights": full(lm), "head": head(lm, len(task.labels), seed=self.seed)}
-        prompt = replace(prompt, template=plain, words=words, parts=parts, calibration=())
+        prompt = replace(prompt, template=plain(prompt.template.fields), parts={"weights": full(lm)})
+        prompt = headed(prompt, lm, task.labels, seed=self.seed, pool=self.pool or None)
         rates = {"weights": self.lr, "head": self.head_lr}
-        optim = {
-            part: Optim(lr=lr, weight_decay=self.weight_decay, schedule="linear", warmup=self.warmup)
-            for part, lr in rates.items()
-        }
+        optim = each(rates, weight_decay=self.weight_decay, schedule="linear", warmup=self.warmup)
         terms = [Term(task.train, nll, batch=self.batch)]
         tuned = tune(prompt, lm, terms, optim=optim, steps=self.steps, seed=self.seed, flat=None, run=run)
         return tuned.noted(lm, self, task.identity(), **run.figures)

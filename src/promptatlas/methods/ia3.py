@@ -28,7 +28,7 @@ from promptatlas.prompting.headed import headed
 from promptatlas.train.loop import Term, tune
 from promptatlas.train.loss import nll
 from promptatlas.train.needs import Needs
-from promptatlas.train.optim import Optim
+from promptatlas.train.optim import each
 from promptatlas.train.run import Run
 
 
@@ -81,9 +81,7 @@ class IA3:
         rates = {"ia3": self.lr}
         if self.answer == "head":
             prompt, rates["head"] = headed(prompt, lm, task.labels, seed=self.seed), self.head_lr
-        optim = {
-            part: Optim(kind=self.optim, lr=lr, schedule="linear", warmup=self.warmup) for part, lr in rates.items()
-        }
+        optim = each(rates, kind=self.optim, schedule="linear", warmup=self.warmup)
         terms = [Term(task.train, nll, batch=self.batch)]
         tuned = tune(prompt, lm, terms, optim=optim, steps=self.steps, seed=self.seed, flat=None, run=run)
         return tuned.noted(lm, self, task.identity(), **run.figures)

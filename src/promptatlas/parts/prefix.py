@@ -1,6 +1,6 @@
 """A prefix: keys and values that every attention layer sees in front of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -52,7 +52,7 @@ class Prefix(nn.Module):
     @property
     def shift(self) -> int:
         """How many positions further on the text stands; these are taken from the window."""
-        return self.length if self.positions == "shifted" and set(self.places) <= {"self", "decoder"} else 0
+        return moved(self.length, self.positions, self.places)
 
     def prefix(self, lm: LM) -> Mapping[str, Sequence[tuple[Tensor, Tensor]]]:
         """(K, V) a layer, each [heads, length, dim], of each place. Raises CannotAttach where the model has others."""
@@ -75,6 +75,11 @@ class Prefix(nn.Module):
         """The part again."""
         positions = config.get("positions", "unshifted")
         return cls(tensors, positions=positions, dropout=config.get("dropout", 0.0))
+
+
+def moved(length: int, positions: str, places: Iterable[str]) -> int:
+    """How many positions further on text stands behind a prefix of these places; what an encoder reads never moves."""
+    return length if positions == "shifted" and set(places) <= {"self", "decoder"} else 0
 
 
 def known_positions(positions: str) -> str:

@@ -11,7 +11,7 @@ from promptatlas.errors import CannotAttach, SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.lm.row import Row
 from promptatlas.lm.site import Site
-from promptatlas.parts.prefix import Prefix, known_dropout, known_positions, layered, roomy, sizes
+from promptatlas.parts.prefix import Prefix, known_dropout, known_positions, layered, moved, roomy, sizes
 from promptatlas.parts.vectors import Vectors, checked
 
 Kind = Literal["lstm", "wide_lstm", "mlp"]
@@ -53,7 +53,7 @@ class MLPPrefix(nn.Module):
     @property
     def shift(self) -> int:
         """How many positions further on the text stands; see `Prefix`."""
-        return self.length if self.positions == "shifted" and set(self.shapes) <= {"self", "decoder"} else 0
+        return moved(self.length, self.positions, self.shapes)
 
     def places(self) -> dict[str, Tensor]:
         """Keys and values of each place: [layers, 2, heads, length, dim]."""

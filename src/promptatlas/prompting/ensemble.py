@@ -107,11 +107,7 @@ class Ensemble:
     def predict(self, lm: LM, examples: Given, *, abstain: float = 0.0) -> list[Answer]:
         """An answer an example; see `Prompt.predict`. `abstain` looks at the first member's mass."""
         wanted = self.examples(examples)
-        if self.mix and not abstain:
-            with torch.no_grad():
-                scores = self.score(lm, wanted)
-            return [One().fold(one, scores[at : at + 1], self.labels) for at, one in enumerate(wanted)]
-        if not abstain and all(map(_plain, self.prompts)):
+        if not abstain and (self.mix or all(map(_plain, self.prompts))):
             return self._likeliest(lm, wanted)
         members = [one.predict(lm, wanted, abstain=abstain if at == 0 else 0.0) for at, one in enumerate(self.prompts)]
         return [self._answer(list(answers)) for answers in zip(*members, strict=True)]

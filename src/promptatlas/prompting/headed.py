@@ -26,12 +26,12 @@ def headed(prompt: Prompt, lm: LM, labels: Sequence[str], *, seed: int, pool: Po
     """
     if "head" in prompt.parts:
         return prompt
-    template = prompt.template if prompt.template.parts else plain(prompt.template)
+    template = prompt.template if prompt.template.parts else plain(prompt.template.fields)
     words = Classifier(labels=tuple(labels), pool=pool or POOLS[lm.kind])
     fresh = prompt.plus(head=head(lm, len(labels), seed=seed))
     return replace(fresh, template=template, words=words, demos=NoDemos(), view=One(), calibration=())
 
 
-def plain(template: Template) -> Template:
-    """A template's fields alone, with the tokenizer's own mark between them."""
-    return Template.parse("{sep}".join(f"{{{field}}}" for field in template.fields))
+def plain(fields: Sequence[str]) -> Template:
+    """Fields alone, with the tokenizer's own mark between them."""
+    return Template.parse("{sep}".join(f"{{{field}}}" for field in fields))

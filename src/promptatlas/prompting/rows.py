@@ -125,15 +125,10 @@ class Reader:
             for line in lines
         ]
         asked = [(line, query) for line, mine in zip(lines, queries, strict=True) for query in mine]
-        jobs: dict[int, Job] = {}
-        for width in sorted({query.width for _, query in asked}):
-            some = [n for n, (_, query) in enumerate(asked) if query.width == width]
-            room = max(len(asked[n][1].answer) for n in some)
-            rows = self.encode([asked[n][0] for n in some], width=width, room=room)
-            for n, row in zip(some, rows, strict=True):
-                jobs[n] = Job(row.then(asked[n][1].answer), asked[n][1].asks, self.parts)
-        counts = tuple(map(len, queries))
-        return Wanted(lines[0].template, places, tuple(jobs[n] for n in range(len(asked))), counts)
+        rows = self.wide([line for line, _ in asked], [query.width for _, query in asked],
+                         [len(query.answer) for _, query in asked])  # fmt: skip
+        jobs = [Job(row.then(one.answer), one.asks, self.parts) for row, (_, one) in zip(rows, asked, strict=True)]
+        return Wanted(lines[0].template, places, tuple(jobs), tuple(map(len, queries)))
 
     def folded(
         self, wanted: Sequence["Wanted"], readings: Iterator[Reading], *, mass: bool
@@ -147,6 +142,15 @@ class Reader:
             return found[0] if found else torch.zeros(0, len(self.words.labels))
         order = [at for one in wanted for at in one.places]
         return torch.cat(found)[torch.tensor(order).argsort()]
+
+    def wide(self, lines: Sequence[Line], widths: Sequence[int], answers: Sequence[int]) -> list[Row]:
+        """Rows of lines, each with so many masks at its slot, and room for an answer of so many tokens."""
+        rows: dict[int, Row] = {}
+        for width in sorted(set(widths)):
+            some = [n for n, one in enumerate(widths) if one == width]
+            room = max(answers[n] for n in some)
+            rows |= zip(some, self.encode([lines[n] for n in some], width=width, room=room), strict=True)
+        return [rows[n] for n in range(len(lines))]
 
     def encode(self, lines: Sequence[Line], *, width: int = 1, room: int = 0) -> list[Row]:
         """Rows of lines; where the window is short, demonstrations go before anything of a text is cut."""

@@ -13,6 +13,7 @@ from promptatlas.errors import NeedsError
 from promptatlas.lm.lm import LM
 from promptatlas.parts.head import head
 from promptatlas.prompting import Prompt
+from promptatlas.prompting.headed import plain
 from promptatlas.score.soft import Classifier, Pool
 from promptatlas.text.template import Template
 from promptatlas.train.loop import Term, tune
@@ -54,7 +55,7 @@ def shared(
         if task.kind != "label" or not task.train:
             what = "no train examples" if task.kind == "label" else f"targets of kind {task.kind}"
             raise NeedsError(f"a part can't be shared with `{task.name}`, which has {what}")
-    plain = [Template.parse("{sep}".join(f"{{{field}}}" for field in task.fields)) for task in tasks]
+    templates = [prompt.template, *(plain(task.fields) for task in tasks[1:])]
     names = [f"head-{at}" for at in range(len(tasks))]
     heads = {
         name: head(lm, len(task.labels), seed=seed + at)
@@ -63,7 +64,7 @@ def shared(
     terms = [
         Term(task.train, Through(template=template, words=Classifier(labels=task.labels, pool=pool, part=name)),
              batch=batch)
-        for task, template, name in zip(tasks, [prompt.template, *plain[1:]], names, strict=True)
+        for task, template, name in zip(tasks, templates, names, strict=True)
     ]  # fmt: skip
     whole = replace(prompt, parts={**prompt.parts, **heads})
     settings = dict.fromkeys((part, *names), optim)

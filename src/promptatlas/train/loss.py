@@ -1,6 +1,6 @@
 """What is made small: a number for every example of a batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
@@ -67,9 +67,7 @@ def nll(prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examples"]:
     Raises:
         DataError: an example whose target is no label.
     """
-    right = torch.tensor([_place(prompt, one) for one in batch.examples])
-    scores = prompt.score(lm, batch.examples)
-    return -scores.gather(1, right[:, None].to(scores.device))[:, 0]
+    return _lost(prompt, lm, batch, prompt.score)
 
 
 def nll_among_all(prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examples"]:
@@ -78,9 +76,13 @@ def nll_among_all(prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examp
     Raises:
         DataError: an example whose target is no label.
     """
+    return _lost(prompt, lm, batch, prompt.mass)
+
+
+def _lost(prompt: Prompt, lm: LM, batch: Batch, scored: Callable[[LM, Sequence[Example]], Tensor]) -> Tensor:
     right = torch.tensor([_place(prompt, one) for one in batch.examples])
-    mass = prompt.mass(lm, batch.examples)
-    return -mass.gather(1, right[:, None].to(mass.device))[:, 0]
+    scores = scored(lm, batch.examples)
+    return -scores.gather(1, right[:, None].to(scores.device))[:, 0]
 
 
 def answers(prompt: Prompt, example: Example) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """How parts are moved: the optimiser, and what its rate is multiplied by at each step."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -81,6 +81,11 @@ class Optim:
             groups = [{**group, "params": [one]} for group in groups for one in group["params"]]
             return SizedAdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
         return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
+
+
+def each(rates: Mapping[str, float], **settings: Any) -> dict[str, Optim]:
+    """Settings of an optimiser a part: these rates by part name, all else alike."""
+    return {part: Optim(lr=lr, **settings) for part, lr in rates.items()}
 
 
 def linear(step: int, steps: int) -> float:

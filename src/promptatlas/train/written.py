@@ -102,11 +102,5 @@ def _rows(prompt: Prompt, lm: LM, examples: Sequence[Example], answers: Sequence
     """A row an example, with room for its answer; a masked one has as many masks."""
     demos = prompt.demos.pick(lm, examples)
     lines = [Line(prompt.template, one, shown) for one, shown in zip(examples, demos, strict=True)]
-    reader = prompt.reader(lm)
-    if lm.kind != "masked":
-        return reader.encode(lines, room=max(map(len, answers)))
-    rows: dict[int, Row] = {}
-    for width in sorted(set(map(len, answers))):
-        some = [at for at, answer in enumerate(answers) if len(answer) == width]
-        rows |= zip(some, reader.encode([lines[at] for at in some], width=width), strict=True)
-    return [rows[at] for at in range(len(lines))]
+    sizes = [len(answer) for answer in answers]
+    return prompt.reader(lm).wide(lines, sizes if lm.kind == "masked" else [1] * len(lines), sizes)
