@@ -26,6 +26,8 @@ class Cell:
         lm: the language model's name; "" where none takes part.
         seed: of the draw and the method.
         figures: name -> value; one that is missing doesn't exist for this method.
+        shots: labelled examples of each label (in all, where a target is no label); 0 where it isn't told.
+        hits: "1" or "0" for every test example, right or not; "" where an answer isn't just right or wrong.
     """
 
     method: str
@@ -33,6 +35,8 @@ class Cell:
     lm: str
     seed: int
     figures: Mapping[str, float | int]
+    shots: int = 0
+    hits: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Its fields."""

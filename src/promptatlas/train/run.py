@@ -57,6 +57,8 @@ class Run:
         budget: operations after which the fit stops; counting them slows it a little.
         minutes: after which the fit stops, from when the run was made.
         cancelled: asked between steps; true stops the fit.
+        watch: shown what a `tune` has learned after each of its steps (the step, how many there may be, the prompt),
+            out of training mode and without gradients; whatever it draws, it draws by seeds of its own.
         seconds: between two checkpoints.
         steps: between two checkpoints, whatever the time; None: by time alone.
     """
@@ -66,6 +68,7 @@ class Run:
     budget: float | None = None
     minutes: float | None = None
     cancelled: Callable[[], bool] | None = None
+    watch: Callable[[int, int, Prompt], None] | None = None
     seconds: float = 60.0
     steps: int | None = None
     _began: float = field(default_factory=time.monotonic, init=False, repr=False)
@@ -111,6 +114,11 @@ class Run:
             yield
         if isinstance(counter, FlopCounterMode):
             self._spent += counter.get_total_flops()
+
+    @property
+    def spent(self) -> float:
+        """Operations counted so far; without a budget none are (an infinite one counts, and never stops)."""
+        return self._spent
 
     @property
     def figures(self) -> Mapping[str, float | int]:
