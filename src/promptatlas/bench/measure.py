@@ -107,7 +107,7 @@ def majority(task: Task) -> tuple[dict[str, float | int], str]:
 
 
 def naive_bayes(task: Task) -> tuple[dict[str, float | int], str]:
-    """Figures and hits of scikit-learn's multinomial naive Bayes over counts of words; `stored` is its arrays and words."""
+    """Figures and hits of scikit-learn's naive Bayes over counts of words; `stored` is its arrays and words."""
     clock, counts, model = Clock(), CountVectorizer(), MultinomialNB()
     with clock.running():
         model.fit(counts.fit_transform(_texts(task.train)), [str(one.target) for one in task.train])

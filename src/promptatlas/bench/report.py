@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from promptatlas.bench.page import Bars, Dot, page
+from promptatlas.bench.page import Bars, Dot, page, section
 from promptatlas.errors import DataError
 
 Unit = Literal["share", "count", "bytes", "seconds"]
@@ -171,11 +171,11 @@ class Report:
         """The table, with its title and note."""
         best = self._best()
         heads = ["method", *(column.heading for column in self.columns)]
-        lines = [f"# {self.title}", "", _line(heads), _line(["---", *("---:" for _ in self.columns)])]
+        lines = [f"# {self.title}", "", row(heads), row(["---", *("---:" for _ in self.columns)])]
         for entry in self.entries:
             values = zip(entry.values, self.columns, best, strict=True)
             cells = (f"**{shown(v, c.unit)}**" if _is_best(v, b) else shown(v, c.unit) for v, c, b in values)
-            lines.append(_line([entry.method, *cells]))
+            lines.append(row([entry.method, *cells]))
         lines += ["", self.note] if self.note else []
         for one in self.samples:
             labels, words = one.lines()
@@ -200,6 +200,10 @@ class Report:
 
     def to_html(self) -> str:
         """One page that needs nothing else: table, charts of the shares, samples; light or dark by itself."""
+        return page(self.title, [self.section()])
+
+    def section(self) -> str:
+        """Its part of a page."""
         best = self._best()
         heads = ["method", *(column.heading for column in self.columns)]
         rows = [
@@ -210,7 +214,7 @@ class Report:
             for entry in self.entries
         ]
         samples = [(one.text, one.target, one.by, dict(one.probabilities), dict(one.words)) for one in self.samples]
-        return page(self.title, self.note, heads, rows, self._bars(), samples)
+        return section(self.title, self.note, heads, rows, self._bars(), samples)
 
     def _bars(self) -> list[Bars]:
         """A chart for each column of shares."""
@@ -279,5 +283,6 @@ def _plain(value: Spread) -> dict[str, float | int | None]:
     return {"mean": value.mean, "deviation": deviation, "count": value.count}
 
 
-def _line(cells: Iterable[str]) -> str:
+def row(cells: Iterable[str]) -> str:
+    """A line of a table in Markdown."""
     return "| " + " | ".join(one.replace("|", "\\|") for one in cells) + " |"
