@@ -56,10 +56,10 @@ def bench(
         )  # fmt: skip
     for one, why in outcome.failed.items():
         show.note(f"not measured: {one.method} on {one.task}, {one.lm}, {one.shots} shots, seed {one.seed}: {why}")
-    if outcome.missing:
-        show.note(f"{outcome.missing:,} of {len(asked.cells):,} cells are missing; the same command goes on")
     if not outcome.cells:
         raise SettingError("no cell of the plan was measured", hint="leave --report out, or give more --minutes")
+    if outcome.missing:
+        show.note(f"{outcome.missing:,} of {len(asked.cells):,} cells are missing; the same command goes on")
     found = summary(asked, outcome.cells)
     _write(kept.with_suffix(".md"), found.to_markdown())
     _write(kept.with_suffix(".html"), found.to_html())
