@@ -80,7 +80,7 @@ class Plan:
         methods: by name; baselines aren't among them.
         test: most test examples; 0: all.
         unlabeled: most texts without a label that methods may see; 0: none.
-        profiled: seeds whose operations and scores on the way are measured too.
+        profiled: seeds whose operations and scores on the way are measured too, at the fewest labels of the plan.
         against: the method every other is compared with; "": none.
     """
 

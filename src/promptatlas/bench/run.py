@@ -114,11 +114,16 @@ def measured_line(plan: Plan, asked: Asked, data: Path | None) -> dict[str, Any]
         lm = _lm(asked.lm)
         found = measured(one.contender, lm, one.task, one.start)
         figures, hits = found.figures, found.hits
-        if asked.seed < plan.profiled and one.contender.methods:
+        if closely(plan, asked) and one.contender.methods:
             figures |= profile(one, lm)
     cell = Cell(**asdict(asked), figures=figures, hits=hits)
     versions = {name: version(name) for name in ("promptatlas", "torch", "transformers")}
     return {"key": one.key, "cell": cell.to_json(), "methods": _settings(one.contender), "versions": versions}
+
+
+def closely(plan: Plan, asked: Asked) -> bool:
+    """Whether a cell is one that is looked at closely: the first draws, at the fewest labels there are."""
+    return asked.seed < plan.profiled and asked.shots == min(one.shots for one in plan.cells)
 
 
 def profile(one: Work, lm: LocalLM) -> dict[str, float | int]:
@@ -141,7 +146,7 @@ def work(plan: Plan, asked: Asked, data: Path | None) -> Work:
         task = halved(task)
     start = None if lm is None else _start(plan.tasks[asked.task], task, lm)
     made = [
-        asked.method, asked.lm, asked.shots, asked.seed, asked.seed < plan.profiled, task.identity(),
+        asked.method, asked.lm, asked.shots, asked.seed, closely(plan, asked), task.identity(),
         _settings(contender), None if start is None else start.key, None if lm is None else lm.identity,
     ]  # fmt: skip
     return Work(asked, contender, task, start, sha256(json.dumps(made).encode()).hexdigest()[:16])
