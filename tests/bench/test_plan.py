@@ -90,6 +90,11 @@ def test_words_may_be_one_or_several():
             "the plan: the template of `hats` has `masks`, which isn't known",
             "did you mean `masked`?",
         ),
+        (
+            {"worth": ["bitfit"]},
+            "the plan: `worth` has `bitfit`",
+            'give pairs: worth = [["pattern_tuning", "fine_tuning"]]',
+        ),
         ({"tasks": []}, "the plan: `tasks` is no table of tables", "write [tasks.NAME]"),
     ],
 )

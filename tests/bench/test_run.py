@@ -9,6 +9,7 @@ from tests.cli import small
 
 from promptatlas.bench.picture import draw
 from promptatlas.bench.plan import Plan, plan_from
+from promptatlas.bench.report import Cell
 from promptatlas.bench.run import Outcome, halved, measured_line, read_lines, run
 from promptatlas.bench.summary import summary
 from promptatlas.bench.watch import Watcher, enough
@@ -158,6 +159,20 @@ def test_the_summary_shows_tables_and_differences(home: Path, outcome: Outcome):
     assert "Tea &lt;b&gt;" in page
     assert "<b>" not in page.replace("<b>Tea", "")
     assert json.loads(json.dumps(found.to_json()))["tables"][0]["ahead"]["rows"].keys() == {n for n, _ in ahead.rows}
+
+
+def test_what_a_method_saves_is_told_where_labels_differ(home: Path):
+    def cell(method: str, shots: int, seed: int, share: float) -> Cell:
+        return Cell(method=method, task="tea", lm="lm", seed=seed, figures={"accuracy": share}, shots=shots)
+
+    grid = {"methods": ["zero-shot", "soft"], "tasks": ["tea"], "lms": ["lm"], "shots": [10, 20, 40], "seeds": 1}
+    cells = [cell("zero-shot", n, 0, y) for n, y in ((10, 0.5), (20, 0.6), (40, 0.7))]
+    cells += [cell("soft", n, 0, y) for n, y in ((10, 0.6), (20, 0.7), (40, 0.8))]
+    found = summary(plan(home, grid=[grid], worth=[["soft", "zero-shot"]]), cells)
+    assert found.worths == (("soft", "zero-shot", "tea", "lm", "+15.0", "0.600 to 0.700", "10, 20, 40"),)
+    assert "| soft | zero-shot | tea | lm | +15.0 |" in found.to_markdown()
+    assert "+15.0" in found.to_html()
+    assert found.to_json()["worths"][0]["labels saved"] == "+15.0"
 
 
 def test_the_picture_is_a_picture(outcome: Outcome, tmp_path: Path):

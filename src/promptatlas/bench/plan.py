@@ -34,7 +34,7 @@ from promptatlas.errors import SettingError, near
 
 BASELINES = ("majority", "naive Bayes")  # what takes no language model, and no settings
 
-TOP = ("title", "note", "test", "unlabeled", "profiled", "against", "tasks", "methods", "grid")
+TOP = ("title", "note", "test", "unlabeled", "profiled", "against", "worth", "tasks", "methods", "grid")
 OF_TASK = ("data", "template", "words")
 OF_METHOD = ("chain", "settings")
 OF_GRID = ("methods", "tasks", "lms", "shots", "seeds")
@@ -82,6 +82,7 @@ class Plan:
         unlabeled: most texts without a label that methods may see; 0: none.
         profiled: seeds whose operations and scores on the way are measured too, at the fewest labels of the plan.
         against: the method every other is compared with; "": none.
+        worth: pairs of methods of which it is told how many labels fewer the first needs for the same score.
     """
 
     title: str
@@ -93,6 +94,7 @@ class Plan:
     unlabeled: int = 0
     profiled: int = 1
     against: str = ""
+    worth: tuple[tuple[str, str], ...] = ()
 
 
 def read_plan(path: Path) -> Plan:
@@ -124,10 +126,12 @@ def plan_from(values: Mapping[str, Any], where: str = "the plan") -> Plan:
     against = values.get("against", "")
     if against:
         _one_of(against, {one.method for one in cells}, f"{where}: `against`")
+    pairs = tuple(_pair(one, cells, where) for one in values.get("worth", []))
     numbers = {name: _number(values, name, default, where) for name, default in _NUMBERS.items()}
     return Plan(
         title=str(values.get("title", Path(where).stem)), note=str(values.get("note", "")),
-        cells=tuple(sorted(cells, key=lambda one: one.seed)), tasks=tasks, methods=methods, against=against, **numbers,
+        cells=tuple(sorted(cells, key=lambda one: one.seed)), tasks=tasks, methods=methods, against=against,
+        worth=pairs, **numbers,
     )  # fmt: skip
 
 
@@ -173,6 +177,16 @@ def _grid(values: Any, tasks: dict[str, TaskPlan], methods: dict[str, MethodPlan
     seeds = range(_number(values, "seeds", 5, where))
     for seed, task, lm, many, name in product(seeds, lists["tasks"], lists["lms"], shots, lists["methods"]):
         yield Asked(method=name, task=task, lm="" if name in BASELINES else lm, shots=many, seed=seed)
+
+
+def _pair(values: Any, cells: Iterable[Asked], where: str) -> tuple[str, str]:
+    if not isinstance(values, list) or len(values) != 2:
+        raise SettingError(
+            f"{where}: `worth` has `{values}`", hint='give pairs: worth = [["pattern_tuning", "fine_tuning"]]'
+        )
+    for name in values:
+        _one_of(name, {one.method for one in cells}, f"{where}: `worth`")
+    return values[0], values[1]
 
 
 def _table(values: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:

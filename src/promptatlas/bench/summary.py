@@ -1,8 +1,10 @@
 """A plan's cells as tables, one a language model and number of shots, and what is clearly ahead of what."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import product
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -13,7 +15,10 @@ from promptatlas.bench.compare import Difference, paired
 from promptatlas.bench.page import grid, page
 from promptatlas.bench.plan import Plan
 from promptatlas.bench.report import Cell, Column, Report, row
+from promptatlas.bench.worth import worth
 
+WORTH = "Labels of each class that one method saves beside another, over the scores both come to"
+WORTH_HEADS = ("method", "beside", "task", "language model", "labels saved", "scores", "measured at")
 COSTS = ("trained", "stored", "seconds", "steps", "operations", "enough")  # figures that aren't a score
 
 
@@ -56,18 +61,22 @@ class Summary:
         title: of the plan.
         note: what holds for all.
         parts: a report a language model and number of shots, each with its differences where the plan asks for them.
+        worths: what one method is worth beside another in labels, as the lines of a table.
     """
 
     title: str
     note: str
     parts: tuple[tuple[Report, Ahead | None], ...]
+    worths: tuple[tuple[str, ...], ...] = ()
 
     def __rich__(self) -> RenderableType:
         """Table after table."""
         drawn: list[RenderableType] = [Text(self.title, style="bold"), Text(self.note, style="dim")]
         for report, ahead in self.parts:
             drawn += [Text(""), report]
-            drawn += [] if ahead is None else [Text(""), _drawn(ahead)]
+            drawn += [] if ahead is None else [Text(""), _drawn(ahead.title, ahead.heads, ahead.lines)]
+        if self.worths:
+            drawn += [Text(""), _drawn(WORTH, WORTH_HEADS, [[(text, False) for text in line] for line in self.worths])]
         return Group(*drawn)
 
     def to_markdown(self) -> str:
@@ -77,11 +86,16 @@ class Summary:
             parts.append(f"#{report.to_markdown()}")
             if ahead is not None:
                 parts.append(ahead.to_markdown())
+        if self.worths:
+            lines = [f"## {WORTH}", "", row(WORTH_HEADS), row(["---"] * len(WORTH_HEADS)), *map(row, self.worths)]
+            parts.append("\n".join(lines) + "\n")
         return "\n".join(parts)
 
     def to_json(self) -> dict[str, Any]:
         """All as plain values."""
-        return {"title": self.title, "note": self.note, "tables": [_json(*part) for part in self.parts]}
+        worths = [dict(zip(WORTH_HEADS, line, strict=True)) for line in self.worths]
+        tables = [_json(*part) for part in self.parts]
+        return {"title": self.title, "note": self.note, "tables": tables, "worths": worths}
 
     def to_html(self) -> str:
         """One page that needs nothing else."""
@@ -90,6 +104,9 @@ class Summary:
             sections.append(report.section())
             if ahead is not None:
                 sections.append(f"<h2>{escape(ahead.title)}</h2>{grid(ahead.heads, ahead.lines)}")
+        if self.worths:
+            lines = [[(text, False) for text in line] for line in self.worths]
+            sections.append(f"<h1>{escape(WORTH)}</h1>{grid(WORTH_HEADS, lines)}")
         return page(self.title, sections)
 
 
@@ -106,7 +123,7 @@ def summary(plan: Plan, cells: Sequence[Cell]) -> Summary:
         some.sort(key=lambda one: (names.index(one.method), one.seed))
         if some:
             parts.append((_report(lm, shots, some, tasks), _ahead(plan, some, tasks)))
-    return Summary(plan.title, _note(plan), tuple(parts))
+    return Summary(plan.title, _note(plan), tuple(parts), tuple(_worths(plan, cells)))
 
 
 def _report(lm: str, shots: int, cells: Sequence[Cell], tasks: Sequence[str]) -> Report:
@@ -140,6 +157,27 @@ def _ahead(plan: Plan, cells: Sequence[Cell], tasks: Sequence[str]) -> Ahead | N
     return Ahead(title, tuple(tasks), tuple(rows))
 
 
+def _worths(plan: Plan, cells: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
+    """A line a pair, language model and task that both were measured on from two numbers of labels or more."""
+    for (one, other), (lm, task) in product(plan.worth, dict.fromkeys((a.lm, a.task) for a in plan.cells if a.lm)):
+        both = [_runs(cell for cell in cells if (cell.method, cell.lm, cell.task) == (name, lm, task))
+                for name in (one, other)]  # fmt: skip
+        if both[0].keys() != both[1].keys() or len(both[0]) < 2:
+            continue
+        found = worth(*both)
+        spread = "" if math.isnan(found.spread) else f" ± {found.spread:.1f}"
+        value = found.why or f"{found.average:+.1f}{spread}"
+        sizes = ", ".join(map(str, sorted(both[0])))
+        yield one, other, task, lm, value, f"{found.low:.3f} to {max(found.low, found.high):.3f}", sizes
+
+
+def _runs(cells: Iterable[Cell]) -> dict[int, list[float]]:
+    found: dict[int, list[float]] = {}
+    for one in cells:
+        found.setdefault(one.shots, []).append(one.figures[metric([one])])
+    return found
+
+
 def metric(cells: Iterable[Cell]) -> str:
     """The figure that is a score."""
     return next(name for one in cells for name in one.figures if name not in COSTS)
@@ -159,11 +197,11 @@ def _shown(one: Difference | None) -> str:
     return "-" if one is None else f"{100 * one.mean:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
 
 
-def _drawn(ahead: Ahead) -> Table:
-    table = Table(title=Text(ahead.title, style="bold"), title_justify="left", box=None, pad_edge=False)
-    for at, head in enumerate(ahead.heads):
+def _drawn(title: str, heads: Sequence[str], lines: Sequence[Sequence[tuple[str, bool]]]) -> Table:
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False)
+    for at, head in enumerate(heads):
         table.add_column(head, justify="right" if at else "left")
-    for line in ahead.lines:
+    for line in lines:
         table.add_row(*(Text(text, style="bold" if best else "") for text, best in line))
     return table
 
