@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, cast
 
 from promptatlas.data.task import Task
-from promptatlas.errors import NeedsError
 from promptatlas.lm.lm import LM
 from promptatlas.parts.prefix import Prefix, normal, of_text
 from promptatlas.parts.reparam import MLPPrefix, fitted, mlp_prefix
@@ -80,9 +79,7 @@ class PrefixTuning:
         run = run or Run()
         self.needs.check(self.name, lm, task, prompt)
         text = task.kind == "text"
-        if text and "generate" not in lm.can:
-            raise NeedsError(f"`{self.name}` needs a model that writes for texts, and `{lm.name}` is {lm.kind}")
-        prompt = replace(prompt, calibration=())
+        prompt = replace(prompt, calibration=(), view=task.view if text else prompt.view)
         if "prefix" not in prompt.parts:
             prompt = prompt.plus(prefix=self._start(lm))
         terms = [Term(pairs(task.train) if text else task.train, Written(over=self.over, end=text), batch=self.batch)]

@@ -8,6 +8,7 @@ from promptatlas.data.task import Task
 from promptatlas.errors import NeedsError
 from promptatlas.lm.lm import LM, Kind
 from promptatlas.prompting import Ensemble, Prompt
+from promptatlas.prompting.writing import WRITERS
 from promptatlas.train.run import Run
 
 
@@ -39,7 +40,8 @@ class Needs:
         """Raise NeedsError for the first thing that is missing; ArtifactError for a prompt learned on another model."""
         for what, fault in self._faults(lm, task, prompt):
             names = ", ".join(f"`{one}`" for one in self.instead.get(what, ()))
-            raise NeedsError(f"`{method}` {fault}", hint=f"these do without: {names}" if names else None)
+            hint = f"these do without: {names}" if names else WRITERS if what == "generate" else None
+            raise NeedsError(f"`{method}` {fault}", hint=hint)
         prompt.check(lm)
 
     def _faults(self, lm: LM, task: Task, prompt: Prompt) -> Sequence[tuple[str, str]]:
@@ -52,6 +54,8 @@ class Needs:
         if task.kind not in self.tasks:
             kinds = _either(self.tasks)
             faults.append((task.kind, f"needs a task of kind {kinds}, and `{task.name}` is of kind {task.kind}"))
+        if task.kind == "text" and "generate" not in lm.can:
+            faults.append(("generate", f"needs a model that writes for texts, and `{lm.name}` is {lm.kind}"))
         splits = {"train": task.train, "dev": task.dev, "test": task.test, "unlabeled": task.unlabeled}
         empty = [split for split in self.splits if not splits[split]]
         faults += [(split, f"needs {split} examples, and `{task.name}` has none") for split in empty]
