@@ -40,7 +40,7 @@ class PromptTuning:
 
     Attributes:
         length: vectors; past 20 little is gained (sec. 3.2), and a small model learns fewer sooner.
-        start: "labels" (the words' vectors, as at the slot, then common ones), "vocabulary", "uniform" or "text" (sec. 3.2).
+        start: "labels" (the label words' vectors, then common pieces), "vocabulary", "uniform" or "text" (sec. 3.2).
         text: what "text" starts from.
         steps: the most steps.
         batch: examples a step.
