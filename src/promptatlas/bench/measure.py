@@ -57,7 +57,7 @@ def measured(
     """The figures of a contender, and the prompt it arrived at.
 
     Figures are the task's metric on `test`, `trained` (numbers that were trained), `stored` (bytes of the saved prompt)
-    and `seconds` (of the processor, to fit and to answer).
+    and `seconds` (of the processor, to fit and to answer). Texts are written greedily, the likeliest token at a time.
 
     Raises:
         SettingError: a method after one that makes an ensemble.
