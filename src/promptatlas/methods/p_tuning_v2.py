@@ -80,8 +80,9 @@ class PTuningV2:
 
     name: ClassVar[str] = "p_tuning_v2"
     needs: ClassVar[Needs] = Needs(
-        can=("gradient", "prefix", "hidden"), splits=("train",), slot=False, instead={"prefix": ("prompt_tuning",)}
-    )
+        can=("gradient", "prefix", "hidden"), splits=("train",), slot=False,
+        parts={"prefix": ("prefix", "reparametrised")}, instead={"prefix": ("prompt_tuning",)},
+    )  # fmt: skip
     published: ClassVar[Mapping[str, object]] = {  # BoolQ's run script, but for its 100 epochs: set `steps` to as many
         "pool": "first", "scale": 1.0, "batch": 32, "lr": 7e-3, "flat": None, "dropout": 0.1, "positions": "shifted",
         "keep": "best",

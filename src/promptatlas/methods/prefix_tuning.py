@@ -69,6 +69,7 @@ class PrefixTuning:
         can=("gradient", "prefix"),
         splits=("train",),
         tasks=("label", "choice", "text"),
+        parts={"prefix": ("prefix", "reparametrised")},
         instead={"prefix": ("prompt_tuning",)},
     )
     # the paper's settings where a task has none of its own, but for its 10 epochs: set `steps` to as many

@@ -74,11 +74,9 @@ class PromptTuning:
 
     name: ClassVar[str] = "prompt_tuning"
     needs: ClassVar[Needs] = Needs(
-        can=("gradient",),
-        splits=("train",),
-        tasks=("label", "choice", "text"),
+        can=("gradient",), splits=("train",), tasks=("label", "choice", "text"), parts={"soft": ("vectors",)},
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
-    )
+    )  # fmt: skip
     published: ClassVar[Mapping[str, object]] = {  # sec. 3; weight decay from the released configuration
         "length": 100, "lr": 0.3, "optim": "adafactor", "weight_decay": 1e-5, "batch": 32, "steps": 30_000,
         "flat": None, "loss": "vocabulary", "z": 1e-4, "keep": "best",
