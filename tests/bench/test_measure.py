@@ -1,14 +1,17 @@
 """Measuring one contender on one task."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from promptatlas.bench.measure import Contender, majority, measured, naive_bayes
 from promptatlas.data.example import Example
+from promptatlas.data.metric import measure
 from promptatlas.data.task import Task
 from promptatlas.errors import SettingError
 from promptatlas.methods.contextual_calibration import ContextualCalibration
+from promptatlas.methods.prefix_tuning import PrefixTuning
 from promptatlas.methods.prompt_tuning import PromptTuning
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.prompting.make import prompt
@@ -77,6 +80,26 @@ def test_methods_are_applied_one_after_the_other():
     assert figures["stored"] > 4 * 3 * 32
     assert figures["seconds"] > 0
     assert [event.done for event in events if event.what == "tune"] == [1, 2]
+
+
+def test_a_task_of_texts():
+    writing = replace(
+        TASK,
+        kind="text",
+        labels=(),
+        metric="",
+        train=(Example({"text": "the cat"}, ("a dog", "a dog ran")), Example({"text": "rain"}, "the hill")),
+        test=(Example({"text": "the cat"}, ("a dog", "the dog")), Example({"text": "a hill"}, "the rain fell")),
+    )
+    start, lm = prompt("{text} {mask}", view=writing.view), tiny("gpt2", scale=6.0)
+    zero, *_ = measured(Contender("zero-shot"), lm, writing, start)
+    assert zero["bleu"] == measure("text", [one.target for one in writing.test],
+                                   [one.value for one in start.predict(lm, writing.test)])["bleu"].value  # fmt: skip
+    tuned, learned, hits = measured(Contender("prefix", (PrefixTuning(length=2, mid=0, steps=1),)), lm, writing, start)
+    assert tuned["trained"] == 2 * 2 * 2 * 32  # layers, keys and values, positions, width
+    assert 0 <= tuned["bleu"] <= 100
+    assert learned.writes
+    assert hits == ""
 
 
 def test_nothing_goes_on_from_an_ensemble():

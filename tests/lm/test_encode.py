@@ -89,7 +89,8 @@ def test_too_long_says_the_numbers() -> None:
     assert str(caught.value) == (
         "a row needs 206 positions for what may not be cut, and the model has room for 160 "
         "(with the 7 of its fields that may be cut it is 213)\n\n"
-        "hint: shorten the template, show fewer demonstrations, or drop the `!` from a field so that it may be cut"
+        "hint: shorten the template or what was learned for it (`length`), show fewer demonstrations, or drop the `!` "
+        "from a field so that it may be cut"
     )
 
 

@@ -5,15 +5,20 @@ from dataclasses import replace
 import pytest
 import torch
 
+from promptatlas.data.example import Example
 from promptatlas.errors import NeedsError, SettingError, TemplateError
+from promptatlas.lm.ask import Decode
 from promptatlas.methods.p_tuning import PTuning
 from promptatlas.methods.prompt_tuning import PromptTuning
 from promptatlas.parts.vectors import Vectors, of_text
 from promptatlas.prompting import Ensemble, Prompt
+from promptatlas.prompting.make import prompt
 from promptatlas.registry import method
 from promptatlas.testing.tasks import toy, toy_prompt
 from promptatlas.testing.tiny import tiny
+from promptatlas.train.loss import Batch
 from promptatlas.train.run import Run
+from promptatlas.train.written import Written, pairs
 
 TASK = toy()
 
@@ -98,6 +103,62 @@ def test_the_papers_loss_trains_too(family: str) -> None:
     few = method("prompt_tuning", length=4, steps=1, loss="vocabulary", z=1e-4, lr=1e-9).fit(lm, TASK, toy_prompt())
     assert made.history[-1].figures["loss"] < few.history[-1].figures["loss"]
     assert made.history[-1].figures["trained"] == 4 * lm.width
+
+
+TEXTS = replace(
+    TASK,
+    kind="text",
+    labels=(),
+    metric="",
+    train=(Example({"text": "the cat"}, "the hill"), Example({"text": "good"}, ("bad", "awful"))),
+    dev=(Example({"text": "rain"}, ("the hill", "a dog")), Example({"text": "fine"}, "dull")),
+)
+
+
+@pytest.mark.parametrize("loss", ["labels", "vocabulary"])
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_texts_are_written_token_by_token_with_their_end(family: str, loss: str) -> None:
+    lm = tiny(family, scale=6.0)
+    settings = {"length": 4, "batch": 3, "loss": loss, "z": 1e-3, "flat": None}
+    made = method("prompt_tuning", **settings, steps=60, lr=0.1).fit(lm, TEXTS, prompt("{text} {mask}"))
+    first = method("prompt_tuning", **settings, steps=1, lr=1e-9).fit(lm, TEXTS, prompt("{text} {mask}"))
+    assert made.writes
+    assert made.history[-1].figures["loss"] < 0.8 * first.history[-1].figures["loss"]
+    batch = Batch(pairs(TEXTS.train), (0, 1, 2), 0, torch.Generator())
+    whole = Written(z=1e-3)(prompt("{text} {mask}").lead(soft=first.parts["soft"]), lm, batch)
+    assert first.history[-1].figures["loss"] == pytest.approx(whole.mean().item(), rel=1e-4)
+
+
+def test_of_texts_the_best_is_the_one_with_the_least_loss_on_dev() -> None:
+    lm = tiny("gpt2", scale=6.0)
+    settings = {"length": 4, "steps": 20, "lr": 1.0, "every": 5, "flat": None}
+    made = method("prompt_tuning", **settings, keep="best").fit(lm, TEXTS, prompt("{text} {mask}"))
+    batch = Batch(pairs(TEXTS.dev), (0, 1, 2), 0, torch.Generator())
+    least = Written()(made, lm, batch).mean().item()
+    assert made.history[-1].figures["dev_loss"] == pytest.approx(least, rel=1e-4)
+    last = method("prompt_tuning", **settings).fit(lm, TEXTS, prompt("{text} {mask}"))
+    assert least <= Written()(last, lm, batch).mean().item()
+    with pytest.raises(SettingError, match="keep='best' needs dev examples"):
+        method("prompt_tuning", keep="best").fit(lm, replace(TEXTS, dev=()), prompt("{text} {mask}"))
+
+
+def test_members_vote_for_texts() -> None:
+    lm = tiny("gpt2", scale=6.0)
+    made = PromptTuning(length=3, steps=3, lr=1.0, members=3).fit(lm, TEXTS, prompt("{text} {mask}"))
+    how = Decode(max_new=4)
+    said = [[one.value for one in alone.predict(lm, TEXTS.dev, how=how)] for alone in made.prompts]
+    for answer, votes in zip(made.predict(lm, TEXTS.dev, how=how), zip(*said, strict=True), strict=True):
+        most = max(map(votes.count, votes))
+        assert answer.value == next(one for one in votes if votes.count(one) == most)
+
+
+def test_texts_need_a_model_that_writes() -> None:
+    with pytest.raises(NeedsError) as caught:
+        PromptTuning().fit(tiny("bert"), TEXTS, prompt("{text} {mask}"))
+    assert str(caught.value) == (
+        "`prompt_tuning` needs a model that writes for texts, and `tiny-bert` is masked\n\n"
+        "hint: give a causal or seq2seq model, such as `pocket-causal` or `pocket-seq2seq`"
+    )
 
 
 def test_paper_is_the_published_run() -> None:

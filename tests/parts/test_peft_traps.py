@@ -51,6 +51,10 @@ def prefixed(lm: LM, seed: int = 0) -> Prompt:
     return toy_prompt().plus(prefix=normal(lm, LENGTH, seed=seed))
 
 
+def shifted(lm: LM, seed: int = 0) -> Prompt:
+    return toy_prompt().plus(prefix=normal(lm, LENGTH, seed=seed, positions="shifted"))
+
+
 def lowered(lm: LM, seed: int = 0) -> Prompt:
     part = lora(lm, rank=2, seed=seed)
     return toy_prompt().plus(lora=LoRA(part.where, 1.0, part.down, [random(*one.shape, seed=seed) for one in part.up]))
@@ -182,7 +186,7 @@ def test_b9_a_decoder_s_classifier_reads_the_last_token_and_no_padding(family: s
 
 
 @pytest.mark.parametrize("family", names("causal"))
-@pytest.mark.parametrize("made", [soft, prefixed])
+@pytest.mark.parametrize("made", [soft, prefixed, shifted])
 def test_b11_padding_on_the_left_doesn_t_come_between_prompt_and_text(family: str, made: Callable[..., Prompt]) -> None:
     """PEFT puts the prompt before the padding and drops the positions, so that a row's score hangs on its company."""
     left, right = tiny(family, left=True), tiny(family)
@@ -191,12 +195,12 @@ def test_b11_padding_on_the_left_doesn_t_come_between_prompt_and_text(family: st
         scores = prompt.score(left, TEXTS)
         same(scores, torch.cat([prompt.score(left, [one]) for one in TEXTS]))
         same(scores, prompt.score(right, TEXTS))
-    how = Decode(max_new=4)
-    alike(prompt.generate(left, TEXTS, how), [prompt.generate(left, [one], how)[0] for one in TEXTS])
+    for how in (Decode(max_new=4), Decode(max_new=4, beams=3)):
+        alike(prompt.generate(left, TEXTS, how), [prompt.generate(left, [one], how)[0] for one in TEXTS])
 
 
 @pytest.mark.parametrize("family", names("causal"))
-@pytest.mark.parametrize("made", [soft, prefixed])
+@pytest.mark.parametrize("made", [soft, prefixed, shifted])
 def test_b12_what_is_kept_of_a_beginning_has_the_prompt_in_it_once(family: str, made: Callable[..., Prompt]) -> None:
     """PEFT puts the prompt in again when the next pass is given the cache of the last, or throws the cache away."""
     lm = tiny(family)

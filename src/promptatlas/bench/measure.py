@@ -64,7 +64,7 @@ def measured(contender: Contender, lm: LM, task: Task, prompt: Prompt, *, begin:
     """Fit a contender to `train`, and measure it on `test`.
 
     Figures are the task's metric on `test`, `trained` (numbers that were trained), `stored` (bytes of the saved prompt)
-    and `seconds` (of the processor, to fit and to answer).
+    and `seconds` (of the processor, to fit and to answer). Texts are written greedily, the likeliest token at a time.
 
     Args:
         contender: what takes part.

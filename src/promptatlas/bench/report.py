@@ -13,7 +13,8 @@ from rich.text import Text
 from promptatlas.bench.page import Bars, Dot, page, section
 from promptatlas.errors import DataError
 
-Unit = Literal["share", "count", "bytes", "seconds"]
+Unit = Literal["share", "points", "count", "bytes", "seconds"]
+SCORES = ("share", "points")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ class Column:
         heading: above it.
         figure: of the cells.
         task: of this task only; None: each seed's mean over the tasks.
-        unit: "share" is shown in per cent and with its deviation, and the highest stands out.
+        unit: "share" is shown in per cent, "points" as they are, both with their deviation, and the highest stands out.
     """
 
     heading: str
@@ -235,16 +236,17 @@ class Report:
         entries = self.entries
         means = [[one.values[at].mean for one in entries if one.values[at]] for at in range(len(self.columns))]  # type: ignore[union-attr]
         shares = zip(means, self.columns, strict=True)
-        return [max(some) if some and column.unit == "share" else math.inf for some, column in shares]
+        return [max(some) if some and column.unit in SCORES else math.inf for some, column in shares]
 
 
 def shown(value: Spread | None, unit: Unit) -> str:
     """A value as people read it; "-" where there is none."""
     if value is None:
         return "-"
-    if unit == "share":
-        deviation = "" if math.isnan(value.deviation) else f" ± {100 * value.deviation:.1f}"
-        return f"{100 * value.mean:.1f}{deviation}"
+    if unit in SCORES:
+        scale = 100 if unit == "share" else 1
+        deviation = "" if math.isnan(value.deviation) else f" ± {scale * value.deviation:.1f}"
+        return f"{scale * value.mean:.1f}{deviation}"
     if unit == "seconds":
         return f"{value.mean:.1f}"
     return _short(value.mean, ("", " kB", " MB", " GB") if unit == "bytes" else ("", " k", " M", " G"))

@@ -31,7 +31,7 @@ from promptatlas.errors import DataError, PromptAtlasError, SettingError
 from promptatlas.lm.load import load
 from promptatlas.lm.local import LocalLM
 from promptatlas.prompting import Prompt
-from promptatlas.prompting.make import prompt
+from promptatlas.prompting.make import prompt, template_of
 from promptatlas.train.needs import Method
 
 DRAW = 0  # the seed that draws test examples, for all cells
@@ -240,12 +240,13 @@ def _lm(name: str) -> LocalLM:
 
 
 def _start(told: TaskPlan, task: Task, lm: LocalLM) -> Prompt:
-    template = told.template.get(lm.kind, task.template)
+    template = told.template.get(lm.kind, template_of(task))
     if template is None:
         raise SettingError(
             f"`{task.name}` has no template for a {lm.kind} model", hint=f"give [tasks.{task.name}] a template"
         )
-    return prompt(template, None if task.kind in ("choice", "tags", "text") else told.words or task.words)
+    words = None if task.kind in ("choice", "tags", "text") else told.words or task.words
+    return prompt(template, words, view=task.view)
 
 
 def _methods(plan: Plan, asked: Asked) -> tuple[Method, ...]:

@@ -14,11 +14,12 @@ from rich.text import Text
 from promptatlas.bench.compare import Difference, paired
 from promptatlas.bench.page import grid, page
 from promptatlas.bench.plan import Plan
-from promptatlas.bench.report import Cell, Column, Report, row
+from promptatlas.bench.report import Cell, Column, Report, Unit, row
 from promptatlas.bench.worth import worth
 
 WORTH = "Labels of each class that one method saves beside another, over the scores both come to"
 WORTH_HEADS = ("method", "beside", "task", "language model", "labels saved", "scores", "measured at")
+POINTS = ("bleu", "chrf")  # scores out of a hundred
 COSTS = ("trained", "stored", "seconds", "steps", "operations", "enough")  # figures that aren't a score
 
 
@@ -29,11 +30,13 @@ class Ahead:
     Attributes:
         title: says ahead of which.
         tasks: the columns.
+        units: of their scores.
         rows: of each method, its differences by task; None where there is none.
     """
 
     title: str
     tasks: tuple[str, ...]
+    units: tuple[Unit, ...]
     rows: tuple[tuple[str, tuple[Difference | None, ...]], ...]
 
     @property
@@ -44,7 +47,13 @@ class Ahead:
     @property
     def lines(self) -> list[list[tuple[str, bool]]]:
         """Each text, and whether the difference is clear of zero."""
-        return [[(name, False), *((_shown(one), bool(one and one.clear)) for one in some)] for name, some in self.rows]
+        return [
+            [
+                (name, False),
+                *((_shown(one, unit), bool(one and one.clear)) for one, unit in zip(some, self.units, strict=True)),
+            ]
+            for name, some in self.rows
+        ]
 
     def to_markdown(self) -> str:
         """The table under its title."""
@@ -128,7 +137,10 @@ def summary(plan: Plan, cells: Sequence[Cell]) -> Summary:
 
 def _report(lm: str, shots: int, cells: Sequence[Cell], tasks: Sequence[str]) -> Report:
     figures = {task: metric(one for one in cells if one.task == task) for task in tasks}
-    columns = [Column(heading=f"{task}, {figures[task]}", figure=figures[task], task=task) for task in tasks]
+    columns = [
+        Column(heading=f"{task}, {figures[task]}", figure=figures[task], task=task, unit=_unit(figures[task]))
+        for task in tasks
+    ]
     costs = [
         Column(heading="trained", figure="trained", unit="count"),
         Column(heading="stored", figure="stored", unit="bytes"),
@@ -154,7 +166,12 @@ def _ahead(plan: Plan, cells: Sequence[Cell], tasks: Sequence[str]) -> Ahead | N
             found.append(paired(mine, theirs, metric(mine)) if mine and theirs else None)
         rows.append((name, tuple(found)))
     title = f"Points ahead of {plan.against}, with 95 % intervals (paired bootstrap over draws and test examples)"
-    return Ahead(title, tuple(tasks), tuple(rows))
+    units = tuple(_unit(metric(one for one in cells if one.task == task)) for task in tasks)
+    return Ahead(title, tuple(tasks), units, tuple(rows))
+
+
+def _unit(figure: str) -> Unit:
+    return "points" if figure in POINTS else "share"
 
 
 def _worths(plan: Plan, cells: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
@@ -193,8 +210,11 @@ def _note(plan: Plan) -> str:
     ).strip()
 
 
-def _shown(one: Difference | None) -> str:
-    return "-" if one is None else f"{100 * one.mean:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+def _shown(one: Difference | None, unit: Unit) -> str:
+    if one is None:
+        return "-"
+    scale = 100 if unit == "share" else 1
+    return f"{scale * one.mean:+.1f} [{scale * one.low:+.1f}, {scale * one.high:+.1f}]"
 
 
 def _drawn(title: str, heads: Sequence[str], lines: Sequence[Sequence[tuple[str, bool]]]) -> Table:

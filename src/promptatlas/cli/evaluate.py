@@ -9,15 +9,19 @@ import typer
 from promptatlas.cli import print as show
 from promptatlas.cli.options import Device, Folder, Json, OtherLm, SameDtype, TaskName, members, saved
 from promptatlas.cli.print import Bar
+from promptatlas.cli.writing import Beams, MaxNew, decoding
 from promptatlas.errors import DataError, SettingError, near
 
 if TYPE_CHECKING:
     from promptatlas.data.example import Example
     from promptatlas.data.metric import Measure
     from promptatlas.data.task import Task
+    from promptatlas.lm.ask import Decode
 
 SPLITS = ("train", "dev", "test")
+MEASURED = ("label", "choice", "text")  # kinds of task
 CHUNK = 256
+WRITTEN = 32  # texts between two signs of life
 
 
 def evaluate(
@@ -27,6 +31,8 @@ def evaluate(
     lm: OtherLm = None,
     device: Device = None,
     dtype: SameDtype = None,
+    beams: Beams = None,
+    max_new: MaxNew = None,
     as_json: Json = False,
 ) -> None:
     """Measure a saved prompt on a task, with 95 % bootstrap intervals."""
@@ -43,8 +49,9 @@ def evaluate(
         prompt, model = saved(folder, lm, device, dtype, bar)
         for one in members(prompt):
             check_fit(one, found)
+        how = decoding(prompt, model, beams, max_new)
         began = time.perf_counter()
-        measures = measured(prompt, model, found, examples, bar)
+        measures = measured(prompt, model, found, examples, bar, how)
         seconds = time.perf_counter() - began
         if split == "test" and {one.key for one in found.train} & {one.key for one in examples}:
             show.note(f"`{found.name}` is one file: its test examples may be what the prompt was learned from")
@@ -58,24 +65,26 @@ def evaluate(
     show.table(("metric", "value", "low", "high"), rows, title=f"{found.name}, {len(examples):,} {split} examples")
 
 
-def measured(prompt: Any, lm: Any, task: "Task", examples: "Sequence[Example]", bar: Bar) -> "dict[str, Measure]":
+def measured(
+    prompt: Any, lm: Any, task: "Task", examples: "Sequence[Example]", bar: Bar, how: "Decode | None" = None
+) -> "dict[str, Measure]":
     """What a prompt gets right, by all metrics of the task's kind; the task's own metric first.
 
     Raises:
-        DataError: a task whose answers aren't labels or choices.
+        DataError: a task whose answers aren't labels, choices or texts.
     """
     from promptatlas.data.metric import measure
 
-    if task.kind not in ("label", "choice"):
+    if task.kind not in MEASURED:
         raise DataError(
             f"`{task.name}` is of kind {task.kind}, which a prompt can't be measured on yet",
-            hint="give a task of kind label or choice",
+            hint="give a task of kind label, choice or text",
         )
     bar.step("predicting", len(examples))
-    answers = []
-    for start in range(0, len(examples), CHUNK):
-        some = examples[start : start + CHUNK]
-        answers += [one.value for one in prompt.predict(lm, some)]
+    answers, chunk = [], WRITTEN if task.kind == "text" else CHUNK
+    for start in range(0, len(examples), chunk):
+        some = examples[start : start + chunk]
+        answers += [one.value for one in prompt.predict(lm, some, how=how)]
         bar.advance(len(some))
     measures = measure(task.kind, [one.target for one in examples], answers, labels=task.labels)
     return dict(sorted(measures.items(), key=lambda pair: pair[0] != task.metric))

@@ -16,6 +16,7 @@ from promptatlas.parts.vectors import digest
 from promptatlas.prompting import Prompt
 
 NEAREST = 3  # words named for each vector
+KINDS = {"inputs": "vectors", "attention": "keys and values"}
 
 
 def explained(prompt: Prompt, name: str, lm: LM) -> dict[str, Any]:
@@ -50,24 +51,34 @@ def nearest(lm: LM, vectors: Tensor) -> tuple[list[list[str]], list[list[float]]
 
 
 def begun(prompt: Prompt, name: str, lm: LM) -> tuple[Tensor | None, str]:
-    """The vectors that training started from, made again; or why that can't be done.
+    """The vectors that training started from, made again; or why that can't be done."""
+    found, why = first(prompt, name, lm)
+    return (None, why) if found is None else (made(found, lm), "")
 
-    They are only taken for the start where their hash is the one that was noted when training began.
+
+def first(prompt: Prompt, name: str, lm: LM) -> tuple[Any, str]:
+    """The part that training started from, made again; or None, and why that can't be done.
+
+    It is only taken for the start where its hash is the one that was noted when training began.
     """
-    steps = [step for step in prompt.history if "start" in step.figures]
-    if not steps:
-        return None, "its history doesn't say what it started from; fit it again, and it will"
-    method, noted = steps[0].method, steps[0].figures["start"]
-    try:
-        beginning: Any = getattr(registry.method(method, **steps[0].settings), "beginning", None)
-        if beginning is None:
-            return None, f"`{method}` doesn't say how to make its start again"
-        found = beginning(lm, prompt)
-    except (PromptAtlasError, TypeError) as error:
-        return None, f"its start can't be made again: {error}".splitlines()[0]
-    if digest(found) != noted or found.length != getattr(prompt.parts[name], "length", None):
-        return None, f"it started from other vectors than `{method}` makes of its settings, and those weren't kept"
-    return made(found, lm), ""
+    part: Any = prompt.parts[name]
+    for step in prompt.history:
+        if "start" not in step.figures:
+            continue
+        try:
+            beginning: Any = getattr(registry.method(step.method, **step.settings), "beginning", None)
+            if beginning is None:
+                return None, f"`{step.method}` doesn't say how to make its start again"
+            found = beginning(lm, prompt)
+        except (PromptAtlasError, TypeError) as error:
+            return None, f"its start can't be made again: {error}".splitlines()[0]
+        if found.site != part.site:
+            continue  # another part's
+        if digest(found) != step.figures["start"] or found.length != getattr(part, "length", None):
+            made_of = f"`{step.method}` makes of its settings"
+            return None, f"it started from other {KINDS[part.site]} than {made_of}, and those weren't kept"
+        return found, ""
+    return None, "its history doesn't say what it started from; fit it again, and it will"
 
 
 def rounded(values: Tensor) -> list[float]:

@@ -10,11 +10,13 @@ import typer
 from promptatlas.cli import print as show
 from promptatlas.cli.feed import STDIN, Item, feed
 from promptatlas.cli.options import Device, Folder, OtherLm, SameDtype, members, saved
+from promptatlas.cli.writing import Beams, MaxNew, decoding
 from promptatlas.data.view import Choices
 from promptatlas.errors import DataError, PromptAtlasError, SettingError
 
 if TYPE_CHECKING:
     from promptatlas.data.view import Answer
+    from promptatlas.lm.ask import Decode
 
 CHUNK = 256  # items held at a time
 
@@ -31,20 +33,30 @@ def predict(
     device: Device = None,
     dtype: SameDtype = None,
     chunk: Annotated[int, typer.Option(help="How many are read before the first is answered.")] = CHUNK,
+    beams: Beams = None,
+    max_new: MaxNew = None,
 ) -> None:
-    """Answer with a saved prompt: a JSON line of label and probabilities for each text, in order, of any number."""
+    """Answer with a saved prompt: a JSON line for each text, in order, of any number.
+
+    It has a label and the probabilities of all; of a prompt that writes, the text and its probability.
+    """
     if chunk < 1:
         raise SettingError(f"`--chunk` is {chunk}", hint="read 1 or more")
     items = feed(file)
     first = list(islice(items, 1))  # a file that isn't there is told before a model is loaded
     with show.Bar(quiet=sys.stdout.isatty()) as bar:
         prompt, model = saved(folder, lm, device, dtype, bar)
+        how = decoding(prompt, model, beams, max_new)
         bar.step("predicting")
         for some in _chunks(first, items, chunk):
-            for answer in _answers(prompt, model, some):
-                line = {"label": answer.value, "probabilities": dict(answer.probabilities)}
-                show.line({**line, "why": answer.why} if answer.why else line)
+            for answer in _answers(prompt, model, some, how):
+                show.line(_line(answer) if how is None else {"text": answer.value, "probability": answer.confidence})
             bar.advance(len(some))
+
+
+def _line(answer: "Answer") -> dict[str, Any]:
+    line = {"label": answer.value, "probabilities": dict(answer.probabilities)}
+    return {**line, "why": answer.why} if answer.why else line
 
 
 def _chunks(first: Sequence[Item], items: Iterator[Item], size: int) -> Iterator[list[Item]]:
@@ -64,23 +76,23 @@ def _chunks(first: Sequence[Item], items: Iterator[Item], size: int) -> Iterator
         yield held
 
 
-def _answers(prompt: Any, lm: Any, items: Sequence[Item]) -> "Iterator[Answer]":
+def _answers(prompt: Any, lm: Any, items: Sequence[Item], how: "Decode | None") -> "Iterator[Answer]":
     """Answers in order. Where one can't be given, those before it are, and the error says where it stands."""
     try:
         for item in items:
             _check(prompt, item)
-        answers = prompt.predict(lm, [item.value for item in items])
+        answers = prompt.predict(lm, [item.value for item in items], how=how)
     except PromptAtlasError:
-        yield from _one_by_one(prompt, lm, items)
+        yield from _one_by_one(prompt, lm, items, how)
         return
     yield from answers
 
 
-def _one_by_one(prompt: Any, lm: Any, items: Sequence[Item]) -> "Iterator[Answer]":
+def _one_by_one(prompt: Any, lm: Any, items: Sequence[Item], how: "Decode | None") -> "Iterator[Answer]":
     for item in items:
         _check(prompt, item)
         try:
-            (answer,) = prompt.predict(lm, [item.value])
+            (answer,) = prompt.predict(lm, [item.value], how=how)
         except PromptAtlasError as error:
             raise type(error)(f"{item.where}: {error.message}", hint=error.hint) from error
         yield answer

@@ -23,6 +23,10 @@ Picture = Annotated[
     ),
 ]
 LONG = 300  # characters of a component's settings that are shown
+EXPLAINED = {  # by site, what a model is wanted for, and what isn't known where it won't do
+    "inputs": ("the words its vectors are near to are shown", "its vectors aren't explained"),
+    "attention": ("how far its prefix has moved is shown", "how far its prefix has moved isn't known"),
+}
 
 
 def show(
@@ -36,7 +40,8 @@ def show(
     """Show a saved prompt: template, words, parts, demonstrations, calibration, history.
 
     Of a soft prompt also the words nearest to each vector with their cosines, its norm, and how far it has moved, where
-    the language model is at hand: it comes with the package, is in a folder, or is given by --lm.
+    the language model is at hand: it comes with the package, is in a folder, or is given by --lm. Of a prefix the norms
+    of its keys and values in each layer, and, where the model is at hand, how far those have moved.
     """
     if picture is not None:
         from promptatlas.cli.picture import check
@@ -77,15 +82,17 @@ def _model(
         raise SettingError("the prompt doesn't say which language model it is for", hint="say it with --lm")
     if name is not None or needed:
         return _loaded(prompts, name or str(learned), device, dtype, bar)
-    if learned is None or not any(part.site == "inputs" for one in prompts for part in one.parts.values()):
+    sites = {part.site for one in prompts for part in one.parts.values()}
+    site = next((one for one in EXPLAINED if one in sites), None)
+    if learned is None or site is None:
         return None
     if not _here(learned):
-        printed.note("the words its vectors are near to are shown where the model is: say where with --lm")
+        printed.note(f"{EXPLAINED[site][0]} where the model is: say where with --lm")
         return None
     try:
         return _loaded(prompts, learned, device, dtype, bar)
     except (ModelError, ArtifactError) as error:
-        printed.note(f"its vectors aren't explained: {error.message}")
+        printed.note(f"{EXPLAINED[site][1]}: {error.message}")
         return None
 
 
@@ -136,6 +143,10 @@ def _component(component: Any) -> dict[str, Any]:
 def _part(prompt: "Prompt", name: str, lm: Any) -> dict[str, Any]:
     part = prompt.parts[name]
     described = {"site": part.site, **_component(part)}
+    if part.site == "attention":
+        from promptatlas.cli import layers
+
+        return described | layers.explained(prompt, name, lm)
     if lm is None or part.site != "inputs":
         return described
     from promptatlas.cli.explain import explained
@@ -168,6 +179,9 @@ def _print(prompt: dict[str, Any], title: str) -> None:
         if "nearest" in part:
             printed.text()
             _vectors(name, part)
+        if "layers" in part:
+            printed.text()
+            _layers(name, part)
     if prompt["history"]:
         printed.text()
         steps = [
@@ -190,6 +204,20 @@ def _vectors(name: str, part: dict[str, Any]) -> None:
     printed.table(("at", "nearest words and cosines", "norm", "moved"), lines, title=name)
     printed.text(f"half of the vocabulary's vectors have a norm below {part['vocabulary_norm']:.4f}")
     if part["moved"] is None:
+        printed.text(f"how far they moved isn't known: {part['why']}")
+
+
+def _layers(name: str, part: dict[str, Any]) -> None:
+    """A line a layer: norms of keys and values, and how far they have come."""
+    columns = ("layer", "keys", "least", "most", "values", "least", "most", "keys moved", "values moved")
+    lines = []
+    for one in part["layers"]:
+        moved = one["moved"] or {}
+        norms = [one[side][what] for side in ("keys", "values") for what in ("mean", "min", "max")]
+        lines.append((f"{one['place']} {one['layer']}", *norms, moved.get("keys"), moved.get("values")))
+    printed.table(columns, lines, title=f"{name}: norms of {part['length']} positions by layer, over heads")
+    printed.text(f"the text behind it is {part['positions']}; the MLP it was trained through: {part['mlp']}")
+    if part["why"]:
         printed.text(f"how far they moved isn't known: {part['why']}")
 
 

@@ -17,7 +17,7 @@ from promptatlas.artifact.folder import check_ours, remove, settle
 from promptatlas.artifact.save import FILES, save, size
 from promptatlas.cli import print as show
 from promptatlas.cli import unfinished
-from promptatlas.cli.evaluate import measured
+from promptatlas.cli.evaluate import MEASURED, measured
 from promptatlas.cli.options import members, model
 from promptatlas.cli.print import Bar
 from promptatlas.cli.unfinished import Request
@@ -26,11 +26,12 @@ from promptatlas.data.task import Task
 from promptatlas.errors import NeedsError, PromptAtlasError, SettingError
 from promptatlas.lm.local import LocalLM
 from promptatlas.prompting import Ensemble, Prompt
-from promptatlas.prompting.make import check_fit, prompt
+from promptatlas.prompting.make import check_fit, prompt, template_of
 from promptatlas.train.needs import Method
 from promptatlas.train.run import Cancelled, Run
 
 STOPPED = 130  # exit code of what was interrupted
+WITHOUT_WORDS = {"choice": "brings its own choices", "text": "has its answers written"}
 
 
 def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
     save(learned, out)
     remove(unfinished.run_folder(out))
     figures = [one.history[-1].figures for one in members(learned) if one.history]
-    dev = measured(learned, lm, task, task.dev, bar) if task.dev and task.kind in ("label", "choice") else {}
+    dev = measured(learned, lm, task, task.dev, bar) if task.dev and task.kind in MEASURED else {}
     return {
         "method": request.method,
         "task": task.name,
@@ -82,7 +83,7 @@ def _method(request: Request) -> Method:
 def _data(request: Request) -> tuple[Task, Prompt]:
     """The task, few examples drawn, and the prompt the method starts from."""
     task = read_task(request.here(request.task))
-    template = task.template if request.template is None else request.template
+    template = template_of(task) if request.template is None else request.template
     words = task.words if request.words is None else request.words
     if template is None:
         raise SettingError(
@@ -91,11 +92,13 @@ def _data(request: Request) -> tuple[Task, Prompt]:
     if words is None and task.kind == "label":
         given = " ".join(f"--words {label}=..." for label in task.labels)
         raise SettingError(f"`{task.name}` has no label words of its own", hint=f"give each label its words: {given}")
-    if request.words is not None and task.kind == "choice":
+    if request.words is not None and task.kind in WITHOUT_WORDS:
         raise SettingError(
-            f"`{task.name}` brings its own choices, and label words were given", hint="leave --words out"
+            f"`{task.name}` {WITHOUT_WORDS[task.kind]}, and label words were given", hint="leave --words out"
         )
-    start = prompt(template, None if task.kind == "choice" else words)
+    if task.template is None and request.template is None:
+        show.note(f"`{task.name}` has no template of its own, and gets `{template}`; another is given by --template")
+    start = prompt(template, None if task.kind in WITHOUT_WORDS else words, view=task.view)
     check_fit(start, task)
     return (task.few(request.shots, request.seed) if request.shots else task), start
 

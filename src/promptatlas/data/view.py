@@ -17,7 +17,7 @@ class Answer:
     """What is answered of one example.
 
     Attributes:
-        value: a label or choice (number, set, tags for tasks of those kinds); None where nothing is answered.
+        value: a label, choice or text (number, set, tags for tasks of those kinds); None where nothing is answered.
         confidence: the value's probability.
         probabilities: of every label or choice.
         why: what was out of the ordinary, for people; "" mostly.

@@ -15,8 +15,8 @@ from promptatlas.lm.local import LocalLM
 KeysValues = Mapping[str, Sequence[tuple[Tensor, Tensor]]]
 
 
-def activations(lm: LM, ids: Sequence[int]) -> KeysValues:
-    """Keys and values that the model itself computes for these tokens, from the first position on.
+def activations(lm: LM, ids: Sequence[int], *, shift: int = 0) -> KeysValues:
+    """Keys and values that the model itself computes for these tokens, from the first position on, or `shift` later.
 
     In a seq2seq model the encoder and the decoder each read the tokens; "cross" is what the decoder sees of the
     encoder's. A masked model's are of tokens that see each other.
@@ -40,7 +40,7 @@ def activations(lm: LM, ids: Sequence[int]) -> KeysValues:
         if lm.kind != "seq2seq":
             body = lm.body if lm.kind == "causal" else lm.model
             plain = {"use_cache": False} if lm.kind == "causal" else {}
-            found = {"self": _recorded(lambda: body(input_ids=given, **plain))[1]}
+            found = {"self": _recorded(lambda: body(input_ids=given, **plain), shift)[1]}
         else:
             encoded, first = _recorded(lambda: lm.model.get_encoder()(input_ids=given))
             decoder = lm.model.get_decoder()
@@ -56,8 +56,8 @@ def ending(lm: LM) -> tuple[int, ...]:
     return tuple(ends(lm)[:1]) if isinstance(lm, LocalLM) and lm.kind != "masked" else ()
 
 
-def _recorded(run: Callable[[], Any]) -> tuple[Any, list[tuple[Tensor, Tensor]]]:
+def _recorded(run: Callable[[], Any], shift: int = 0) -> tuple[Any, list[tuple[Tensor, Tensor]]]:
     """What a pass gives, and the keys and values of each call of attention in it."""
     record: list[tuple[Tensor, Tensor]] = []
-    with flying(Flight(record=record)):
+    with flying(Flight(record=record, shift=shift)):
         return run(), record

@@ -221,7 +221,8 @@ def _fit(blocks: Sequence[Block], window: int) -> None:
         raise TooLong(
             f"a row needs {fixed} positions for what may not be cut, and the model has room for {window}"
             + (f" (with the {have} of its fields that may be cut it is {total})" if have else ""),
-            hint="shorten the template, show fewer demonstrations, or drop the `!` from a field so that it may be cut",
+            hint="shorten the template or what was learned for it (`length`), show fewer demonstrations, or drop the "
+            "`!` from a field so that it may be cut",
         )
     shares = [over * len(block.ids) / have for block in soft]
     drops = [int(share) for share in shares]

@@ -34,6 +34,7 @@ from promptatlas.lm.local import LocalLM
 from promptatlas.lm.tokens import Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+ADAPTER = "adapter_config.json"
 FOLDER = "give a folder that holds config.json, model.safetensors and tokenizer.json"
 FILL = "promptatlas_fill"  # in config.json: how a model that was trained on writes what is missing, see `family.Family`
 LOADERS: Mapping[Kind, Any] = {
@@ -74,13 +75,30 @@ def load(
         raise SettingError(f"there is no dtype `{dtype}`", hint=near(dtype, DTYPES))
     folder = embedded().get(str(name), name)
     there = _device(device)
+    if (Path(folder) / ADAPTER).is_file():
+        raise _adapted(str(name), alone=not (Path(folder) / "config.json").is_file())
     with quiet():
         config, backend = _described(folder, str(name))
         found = kind or _kind(config, str(name))
         model = _weights(folder, str(name), config, found, DTYPES[dtype])
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise _adapted(str(name), alone=False)
     lm = wrap(model.to(there), backend, name=str(name), kind=found, weights_hash=lambda: _hash(folder, model))
     lm.checkpointing = checkpointing
     return lm
+
+
+def _adapted(name: str, *, alone: bool) -> LoadError:
+    """What is wrong with a folder of a PEFT adapter: transformers would mix it into the model without a word."""
+    if alone:
+        return LoadError(
+            f"`{name}` is a PEFT adapter and no language model",
+            hint=f"give the model it was made for, and take it over: promptatlas import {name} --lm MODEL --out DIR",
+        )
+    return LoadError(
+        f"`{name}` holds a PEFT adapter beside its model, and what is learned here is for the model alone",
+        hint=f"give the model without `{ADAPTER}`; the adapter is taken over by `promptatlas import`",
+    )
 
 
 def _described(folder: str | Path, name: str) -> tuple[Any, Any]:

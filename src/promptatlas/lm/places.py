@@ -68,6 +68,15 @@ def spots(parameters: Mapping[str, Tensor], model: Any, what: str) -> list[Spot]
     """Every projection called `what`, in order of the parameters. Raises CannotAttach naming what there is."""
     if what not in NAMES:
         raise CannotAttach(f"there is no place called `{what}`", hint=near(what, NAMES))
+    found = _called(parameters, model, what)
+    if not found:
+        known = ", ".join(f"`{one}`" for one in NAMES if _called(parameters, model, one))
+        hint = f"it has {known}" if known else "its parameters: " + ", ".join(list(parameters)[:8]) + ", …"
+        raise CannotAttach(f"this model has no projection known as `{what}`", hint=hint)
+    return found
+
+
+def _called(parameters: Mapping[str, Tensor], model: Any, what: str) -> list[Spot]:
     found: list[Spot] = []
     for name, tensor in parameters.items():
         for pattern, share, of in NAMES[what]:
@@ -75,11 +84,6 @@ def spots(parameters: Mapping[str, Tensor], model: Any, what: str) -> list[Spot]
                 spot = _spot(name, tensor, model, share, of, len(found))
                 if of == 1 or spot.outputs == spot.inputs:  # else its shares differ: keys and values have fewer heads
                     found.append(spot)
-    if not found:
-        raise CannotAttach(
-            f"this model has no projection known as `{what}`",
-            hint="its parameters: " + ", ".join(list(parameters)[:8]) + ", …",
-        )
     return found
 
 

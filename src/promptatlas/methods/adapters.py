@@ -77,6 +77,7 @@ class AdapterTuning:
         can=("gradient", "weights"),
         splits=("train",),
         tasks=("label", "choice"),
+        parts={"adapters": ("adapters",), "norms": ("values",)},
         slot=False,
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )

@@ -61,6 +61,7 @@ class BitFit:
         can=("gradient", "weights"),
         splits=("train",),
         tasks=("label", "choice"),
+        parts={"biases": ("values",), "norms": ("values",)},
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )
     published: ClassVar[Mapping[str, object]] = {  # the official code; its rates are 1e-5 to 5e-4, its epochs 30

@@ -71,6 +71,7 @@ class ChildTuning:
         can=("gradient", "weights"),
         splits=("train",),
         tasks=("label", "choice"),
+        parts={"weights": ("values",)},
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )
     published: ClassVar[Mapping[str, object]] = {  # the official script, RTE, but for its 3 epochs

@@ -73,7 +73,7 @@ class DiffPruning:
 
     name: ClassVar[str] = "diff_pruning"
     needs: ClassVar[Needs] = Needs(
-        can=("gradient", "weights"), splits=("train",), tasks=("label", "choice"),
+        can=("gradient", "weights"), splits=("train",), tasks=("label", "choice"), parts={"diff": ("sparse",)},
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )  # fmt: skip
     published: ClassVar[Mapping[str, object]] = {  # the official script, but for its 3 epochs each

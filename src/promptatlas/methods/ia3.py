@@ -64,6 +64,7 @@ class IA3:
         can=("gradient", "weights"),
         splits=("train",),
         tasks=("label", "choice"),
+        parts={"ia3": ("scale",)},
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )
     published: ClassVar[Mapping[str, object]] = {  # T-Few's recipe, sec. 3: 60 of 1,000 steps warm up

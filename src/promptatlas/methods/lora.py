@@ -67,6 +67,7 @@ class LoRA:
         can=("gradient", "weights"),
         splits=("train",),
         tasks=("label", "choice"),
+        parts={"lora": ("lora",)},
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )
     published: ClassVar[Mapping[str, object]] = {  # app. D: RoBERTa base on SST-2, but for its 60 epochs

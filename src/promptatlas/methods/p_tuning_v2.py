@@ -19,15 +19,15 @@ Example:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 from promptatlas.data.read import read_task
 from promptatlas.data.task import Task
 from promptatlas.demos.pick import NoDemos
 from promptatlas.lm.lm import LM
 from promptatlas.parts.head import head
-from promptatlas.parts.prefix import Prefix, normal
-from promptatlas.parts.reparam import MLPPrefix, mlp_prefix
+from promptatlas.parts.prefix import Prefix
+from promptatlas.parts.reparam import MLPPrefix, flat, origin, started
 from promptatlas.prompting import Prompt
 from promptatlas.score.soft import POOLS, Classifier
 from promptatlas.train.family import shared
@@ -80,8 +80,9 @@ class PTuningV2:
 
     name: ClassVar[str] = "p_tuning_v2"
     needs: ClassVar[Needs] = Needs(
-        can=("gradient", "prefix", "hidden"), splits=("train",), slot=False, instead={"prefix": ("prompt_tuning",)}
-    )
+        can=("gradient", "prefix", "hidden"), splits=("train",), slot=False,
+        parts={"prefix": ("prefix", "reparametrised")}, instead={"prefix": ("prompt_tuning",)},
+    )  # fmt: skip
     published: ClassVar[Mapping[str, object]] = {  # BoolQ's run script, but for its 100 epochs: set `steps` to as many
         "pool": "first", "scale": 1.0, "batch": 32, "lr": 7e-3, "flat": None, "dropout": 0.1, "positions": "shifted",
         "keep": "best",
@@ -94,7 +95,8 @@ class PTuningV2:
         prompt = replace(prompt, calibration=())
         pool, optim = self.pool or POOLS[lm.kind], Optim(lr=self.lr)
         if "prefix" not in prompt.parts:
-            prompt = prompt.plus(prefix=self._start(lm))
+            prompt = prompt.plus(prefix=self.beginning(lm, prompt))
+        start = origin(prompt.parts["prefix"])
         if self.family:
             tasks = [task, *map(read_task, self.family)]
             prompt = shared(
@@ -110,11 +112,9 @@ class PTuningV2:
             steps=self.steps, seed=self.seed, flat=self.flat, dev=task.dev if self.keep == "best" else None,
             keep=self.keep, every=self.every, run=run,
         )  # fmt: skip
-        tuned = tuned.plus(prefix=cast(Prefix | MLPPrefix, tuned.parts["prefix"]).flat())
-        return tuned.noted(lm, self, task.identity(), **run.figures)
+        return tuned.plus(prefix=flat(tuned.parts["prefix"])).noted(lm, self, task.identity(), **start, **run.figures)
 
-    def _start(self, lm: LM) -> Prefix | MLPPrefix:
-        length, seed, positions, dropout = self.length, self.seed, self.positions, self.dropout
-        if self.mid:
-            return mlp_prefix(lm, length, mid=self.mid, seed=seed, positions=positions, dropout=dropout)
-        return normal(lm, length, seed=seed, scale=self.scale, positions=positions, dropout=dropout)
+    def beginning(self, lm: LM, prompt: Prompt) -> Prefix | MLPPrefix:
+        """The prefix that training starts from, for a prompt without any; `show` makes it again."""
+        return started(lm, self.length, mid=self.mid, seed=self.seed, scale=self.scale, positions=self.positions,
+                       dropout=self.dropout)  # fmt: skip

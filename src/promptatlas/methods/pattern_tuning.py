@@ -54,6 +54,7 @@ class PatternTuning:
         can=("gradient", "weights"),
         splits=("train",),
         tasks=("label", "choice"),
+        parts={"weights": ("values",)},
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )
     published: ClassVar[Mapping[str, object]] = {  # the released code: 4 labelled texts a step, 250 or 1,000 steps

@@ -18,13 +18,12 @@ Example:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 from promptatlas.data.task import Task
-from promptatlas.errors import NeedsError
 from promptatlas.lm.lm import LM
-from promptatlas.parts.prefix import Prefix, normal, of_text
-from promptatlas.parts.reparam import MLPPrefix, fitted, mlp_prefix
+from promptatlas.parts.prefix import Prefix, of_text
+from promptatlas.parts.reparam import MLPPrefix, fitted, flat, origin, started
 from promptatlas.prompting import Prompt
 from promptatlas.train.loop import Term, tune
 from promptatlas.train.needs import Needs
@@ -70,6 +69,7 @@ class PrefixTuning:
         can=("gradient", "prefix"),
         splits=("train",),
         tasks=("label", "choice", "text"),
+        parts={"prefix": ("prefix", "reparametrised")},
         instead={"prefix": ("prompt_tuning",)},
     )
     # the paper's settings where a task has none of its own, but for its 10 epochs: set `steps` to as many
@@ -80,22 +80,22 @@ class PrefixTuning:
         run = run or Run()
         self.needs.check(self.name, lm, task, prompt)
         text = task.kind == "text"
-        if text and "generate" not in lm.can:
-            raise NeedsError(f"`{self.name}` needs a model that writes for texts, and `{lm.name}` is {lm.kind}")
-        prompt = replace(prompt, calibration=())
+        prompt = replace(prompt, calibration=(), view=task.view if text else prompt.view)
         if "prefix" not in prompt.parts:
-            prompt = prompt.plus(prefix=self._start(lm))
+            prompt = prompt.plus(prefix=self.beginning(lm, prompt))
         terms = [Term(pairs(task.train) if text else task.train, Written(over=self.over, end=text), batch=self.batch)]
         optim = {"prefix": Optim(lr=self.lr, schedule="linear")}
         tuned = tune(prompt, lm, terms, optim=optim, steps=self.steps, seed=self.seed, flat=None, run=run)
-        tuned = tuned.plus(prefix=cast(Prefix | MLPPrefix, tuned.parts["prefix"]).flat())
-        return tuned.noted(lm, self, task.identity(), **run.figures)
+        kept = tuned.plus(prefix=flat(tuned.parts["prefix"]))
+        return kept.noted(lm, self, task.identity(), **origin(prompt.parts["prefix"]), **run.figures)
 
-    def _start(self, lm: LM) -> Prefix | MLPPrefix:
+    def beginning(self, lm: LM, prompt: Prompt) -> Prefix | MLPPrefix:
+        """The prefix that training starts from, for a prompt without any; `show` makes it again."""
         words = of_text(lm, self.start, positions=self.positions) if self.start else None
-        length = self.length if words is None else words.length
-        if not self.mid:
-            tensors = (normal(lm, length, seed=self.seed) if words is None else words).tensors()
-            return Prefix(tensors, positions=self.positions, dropout=self.dropout)
-        made = mlp_prefix(lm, length, mid=self.mid, seed=self.seed, positions=self.positions, dropout=self.dropout)
-        return made if words is None else fitted(made, words, steps=self.prefit, lr=self.prefit_lr)
+        length, how = self.length if words is None else words.length, self.positions
+        made = started(lm, length, mid=self.mid, seed=self.seed, positions=how, dropout=self.dropout)
+        if words is None:
+            return made
+        if isinstance(made, MLPPrefix):
+            return fitted(made, words, steps=self.prefit, lr=self.prefit_lr)
+        return Prefix(words.tensors(), positions=how, dropout=self.dropout)

@@ -3,12 +3,12 @@
 Lester, Al-Rfou & Constant 2021, "The Power of Scale for Parameter-Efficient Prompt Tuning", arXiv:2104.08691.
 
 Learns: `length` vectors in the part `soft`, in front of the text or where the template says `{@soft}`.
-Needs: any model whose gradient can be had, labelled examples.
+Needs: any model whose gradient can be had, labelled examples; or texts to write, and a model that writes.
 Relations: `p_tuning` trains them through an encoder; `p_tuning_v2` trains keys and values in every layer, which small
 models need more; `autoprompt` finds real tokens for the same place; `pattern_tuning` trains the model itself.
-Differs: AdamW at a rate, a length and a number of steps that suit small models and few labels, and the loss among the
-labels, the last step being kept; `paper=True` is Adafactor at 0.3 for 30,000 steps, the target's own tokens with
-z-loss, and the best vectors on dev examples. Gradients are clipped, and the target's end mark has no loss.
+Differs: AdamW; rate, length and steps suit small models and few labels; the loss is among the labels, and the last step
+is kept; `paper=True` is Adafactor at 0.3 for 30,000 steps, the target's own tokens with z-loss, and the best vectors on
+dev examples. Gradients are clipped; an end mark has a loss behind texts, not behind labels.
 
 Example:
     >>> import promptatlas
@@ -31,7 +31,7 @@ from promptatlas.train.loss import nll
 from promptatlas.train.needs import Needs
 from promptatlas.train.optim import Optim
 from promptatlas.train.run import Run
-from promptatlas.train.written import Written
+from promptatlas.train.written import Written, pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class PromptTuning:
         optim: "adamw" or "adafactor" (sec. 3: Adafactor without parameter scaling).
         weight_decay: of the vectors.
         flat: stops, from 400 steps on, when the training loss falls by less than this share; None never.
-        loss: among the "labels", or of the word's tokens under the whole "vocabulary" (the paper's).
+        loss: among the "labels", or of the word's tokens under the whole "vocabulary" (the paper's; always of texts).
         z: weight of the squared log-sum of the logits beside the second (released configuration: 1e-4).
         keep: the vectors of the "last" step, or the "best" on dev examples (the paper's).
         every: steps between two measurements on dev examples.
@@ -74,11 +74,9 @@ class PromptTuning:
 
     name: ClassVar[str] = "prompt_tuning"
     needs: ClassVar[Needs] = Needs(
-        can=("gradient",),
-        splits=("train",),
-        tasks=("label", "choice"),
+        can=("gradient",), splits=("train",), tasks=("label", "choice", "text"), parts={"soft": ("vectors",)},
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
-    )
+    )  # fmt: skip
     published: ClassVar[Mapping[str, object]] = {  # sec. 3; weight decay from the released configuration
         "length": 100, "lr": 0.3, "optim": "adafactor", "weight_decay": 1e-5, "batch": 32, "steps": 30_000,
         "flat": None, "loss": "vocabulary", "z": 1e-4, "keep": "best",
@@ -95,17 +93,18 @@ class PromptTuning:
         return Ensemble(prompts=tuple(made), vote=True)
 
     def _one(self, lm: LM, task: Task, prompt: Prompt, run: Run) -> Prompt:
-        prompt = replace(prompt, calibration=())
+        text = task.kind == "text"
+        prompt = replace(prompt, calibration=(), view=task.view if text else prompt.view)
         if "soft" not in prompt.parts:
             prompt = prompt.lead(soft=self.beginning(lm, prompt))
-        start = digest(prompt.parts["soft"])
         optim = {"soft": Optim(kind=self.optim, lr=self.lr, weight_decay=self.weight_decay)}
-        loss = nll if self.loss == "labels" else Written(z=self.z, end=False)  # words are scored without an end
+        loss = nll if self.loss == "labels" and not text else Written(z=self.z, end=text)  # a word is scored without
+        train, dev = (pairs(some) if text and some else some for some in (task.train, task.dev))
         tuned = tune(
-            prompt, lm, [Term(task.train, loss, batch=self.batch)], optim=optim, steps=self.steps, seed=self.seed,
-            flat=self.flat, keep=self.keep, dev=task.dev if self.keep == "best" else None, every=self.every, run=run,
+            prompt, lm, [Term(train, loss, batch=self.batch)], optim=optim, steps=self.steps, seed=self.seed,
+            flat=self.flat, keep=self.keep, dev=dev if self.keep == "best" else None, every=self.every, run=run,
         )  # fmt: skip
-        return tuned.noted(lm, self, task.identity(), start=start, **run.figures)
+        return tuned.noted(lm, self, task.identity(), start=digest(prompt.parts["soft"]), **run.figures)
 
     def beginning(self, lm: LM, prompt: Prompt) -> Vectors:
         """The vectors that training starts from, for a prompt without any; `show` makes them again."""
@@ -115,6 +114,5 @@ class PromptTuning:
             return of_text(lm, self.text, self.length, seed=self.seed)
         if self.start != "labels":
             return (uniform if self.start == "uniform" else vocabulary)(lm, self.length, seed=self.seed)
-        words = [str(prompt.words.word(label)) for label in prompt.labels]
-        before = prompt.template.before(prompt.template.slots[0])  # the pieces that are read at the slot
-        return of_labels(lm, words, self.length, before=before, seed=self.seed)
+        template, words = prompt.template, [str(prompt.words.word(label)) for label in prompt.labels]
+        return of_labels(lm, words, self.length, before=template.before(template.slots[0]), seed=self.seed)

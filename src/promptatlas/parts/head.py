@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from promptatlas.errors import CannotAttach
 from promptatlas.lm.ask import Against, Job, Tokens
 from promptatlas.lm.lm import LM
 from promptatlas.lm.row import Row
@@ -29,7 +30,12 @@ class Head(nn.Module):
         self.bias = nn.Parameter(bias.detach().clone().float().cpu())
 
     def forward(self, states: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows labels"]:
-        """Label logits of states."""
+        """Label logits of states. Raises CannotAttach for states of another width than it was learned on."""
+        if states.shape[-1] != self.weight.shape[1]:
+            raise CannotAttach(
+                f"a head of states {self.weight.shape[1]} wide was given states {states.shape[-1]} wide",
+                hint="it was learned on another model",
+            )
         return nn.functional.linear(states, self.weight.to(states.device), self.bias.to(states.device))
 
     def config(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Parts trained through a small network and kept without it: a prefix behind an MLP, vectors behind an LSTM."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from promptatlas.errors import CannotAttach, SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.lm.row import Row
-from promptatlas.lm.site import Site
-from promptatlas.parts.prefix import Prefix, known_dropout, known_positions, layered, moved, roomy, sizes
-from promptatlas.parts.vectors import Vectors, checked
+from promptatlas.lm.site import Part, Site
+from promptatlas.parts.prefix import Prefix, known_dropout, known_positions, layered, moved, normal, roomy, sizes
+from promptatlas.parts.vectors import Vectors, checked, digest
 
 Kind = Literal["lstm", "wide_lstm", "mlp"]
 Sizes = Mapping[str, tuple[int, int, int]]  # place -> layers, heads, dim
@@ -128,6 +128,31 @@ def fitted(part: MLPPrefix, goal: Prefix, *, steps: int = 500, lr: float = 1e-4)
         optimiser.step()
     made.zero_grad()
     return made
+
+
+def started(
+    lm: LM, length: int, *, mid: int, seed: int, scale: float = 1.0, positions: str = "unshifted", dropout: float = 0.0
+) -> "Prefix | MLPPrefix":
+    """A prefix to be trained: behind an MLP `mid` wide, or plain random numbers of deviation `scale` where that is 0.
+
+    Raises:
+        CannotAttach: a family without a way in for prefixes.
+        SettingError: a length below 0, or that leaves no room.
+    """
+    if mid:
+        return mlp_prefix(lm, length, mid=mid, seed=seed, positions=positions, dropout=dropout)
+    return normal(lm, length, seed=seed, scale=scale, positions=positions, dropout=dropout)
+
+
+def flat(part: Part) -> Prefix:
+    """What is kept of a prefix, however it is trained."""
+    return cast(Prefix | MLPPrefix, part).flat()
+
+
+def origin(part: Part) -> dict[str, str | int]:
+    """What a history notes of the prefix that training starts from: its hash, and the width of its MLP or 0."""
+    mid = next(iter(part.mlps.values()))[0].out_features if isinstance(part, MLPPrefix) else 0  # type: ignore[index]
+    return {"start": digest(part), "mlp": int(mid)}
 
 
 class Encoder(nn.Module):

@@ -137,6 +137,13 @@ class LoRA(nn.Module):
                 hint="they belong to another model",
             )
         for spot, down, up in zip(spots, self.down, self.up, strict=True):
+            mine, theirs = (len(up), down.shape[1]), (spot.outputs, spot.inputs)
+            if mine != theirs:
+                raise CannotAttach(
+                    f"a difference for `{spot.name}` is {mine[0]} × {mine[1]}, and {lm.name} has it {theirs[0]} × "
+                    f"{theirs[1]}",
+                    hint="they belong to another model",
+                )
             base = found.get(spot.name, lm.parameters[spot.name])
             change = self.scale * (up @ down)  # [outputs, inputs]
             whole = base.shape[1 if spot.transposed else 0]

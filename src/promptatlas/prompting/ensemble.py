@@ -11,9 +11,11 @@ from torch import Tensor
 from promptatlas.data.example import Example
 from promptatlas.data.view import Answer, One
 from promptatlas.errors import SettingError
+from promptatlas.lm.ask import Decode
 from promptatlas.lm.lm import LM
 from promptatlas.prompting.likelihood import likelihood
 from promptatlas.prompting.prompt import Given, Prompt, Step, scored
+from promptatlas.prompting.writing import voted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +106,24 @@ class Ensemble:
         own = torch.stack([likelihood(one, lm, wanted) for one in self.prompts], -1)  # [examples, prompts]
         return (prior.to(own) + own / self.heed).log_softmax(-1)
 
-    def predict(self, lm: LM, examples: Given, *, abstain: float = 0.0) -> list[Answer]:
-        """An answer an example; see `Prompt.predict`. `abstain` looks at the first member's mass."""
+    def predict(self, lm: LM, examples: Given, *, abstain: float = 0.0, how: Decode | None = None) -> list[Answer]:
+        """An answer an example; see `Prompt.predict`. `abstain` looks at the first member's mass.
+
+        Prompts that write vote for their texts; of texts with as many votes, the one that was written first wins.
+        """
         wanted = self.examples(examples)
+        if self.prompts[0].writes or how is not None:
+            return self._written(lm, wanted, how, abstain)
         if not abstain and (self.mix or all(map(_plain, self.prompts))):
             return self._likeliest(lm, wanted)
         members = [one.predict(lm, wanted, abstain=abstain if at == 0 else 0.0) for at, one in enumerate(self.prompts)]
         return [self._answer(list(answers)) for answers in zip(*members, strict=True)]
+
+    def _written(self, lm: LM, wanted: Sequence[Example], how: Decode | None, abstain: float) -> list[Answer]:
+        if self.prompts[0].writes and not self.vote:
+            raise SettingError("prompts that write answer together by voting alone", hint="Ensemble(..., vote=True)")
+        members = [one.predict(lm, wanted, abstain=abstain, how=how) for one in self.prompts]
+        return [voted(answers, self.weights) for answers in zip(*members, strict=True)]
 
     def _likeliest(self, lm: LM, wanted: Sequence[Example]) -> list[Answer]:
         """Answers of prompts that score the same labels for every example, all rows read in one call."""

@@ -13,6 +13,8 @@ from promptatlas.text.parse import located
 from promptatlas.text.pieces import EachPiece, FieldPiece
 from promptatlas.text.template import Template
 
+SEEN = 100  # examples that are looked at to see what fields hold
+
 
 def prompt(
     template: str | Template,
@@ -28,7 +30,8 @@ def prompt(
         words: label -> its word or words; `Words(...)` where they fold otherwise than by default; None where every
             example brings its own choices, whose texts are then the answers.
         between: text between two demonstrations.
-        view: how an example becomes rows; a row a choice where there are no words, else one row.
+        view: how an example becomes rows; a row a choice where there are no words, else one row. One row and no words
+            is a prompt whose answers are texts it writes: `view=task.view` is what suits a task.
 
     Raises:
         TemplateError: the template can't be read; the message names the column.
@@ -51,14 +54,42 @@ def prompt(
     )
 
 
+def template_of(task: Task) -> str | None:
+    """The task's own template; where it has none and texts are to be written, its fields and a slot behind them.
+
+    Shown are all fields that are texts, and of the others, as JSON, those that hold more than all of these.
+    """
+    some = task.train[:SEEN]
+    if task.template is not None or task.kind != "text" or not some:
+        return task.template
+    sizes = {name: sum(_letters(one.fields.get(name)) for one in some) for name in task.fields}
+    texts = {name for name in task.fields if all(isinstance(one.fields.get(name), str) for one in some)}
+    most = sum(sizes[name] for name in texts)
+    shown = [
+        f"{{{name}}}" if name in texts else f"{{{name}|json}}"
+        for name in task.fields
+        if name in texts or sizes[name] > most
+    ]
+    return " ".join([*shown, "{mask}"])
+
+
+def _letters(value: object) -> int:
+    """Characters of all the texts and numbers in a value."""
+    if isinstance(value, Mapping):
+        return sum(map(_letters, value.values()))
+    return sum(map(_letters, value)) if isinstance(value, list | tuple) else len(str(value or ""))
+
+
 def check_fit(prompt: Prompt, task: Task) -> None:
     """Whether a prompt can answer a task.
 
     Raises:
         TemplateError: the template shows a field the task doesn't have, with its column.
-        DataError: a label of the task has no word; or one has labels and the other choices.
+        DataError: a label of the task has no word; or one has labels, choices or texts, and the other doesn't.
     """
     _check_fields(prompt, task)
+    if (task.kind == "text") is not prompt.writes:
+        _check_writes(prompt, task)
     if task.kind == "choice":
         if isinstance(prompt.view, One):
             raise DataError(
@@ -66,13 +97,27 @@ def check_fit(prompt: Prompt, task: Task) -> None:
                 hint="leave the words out: the choices are the answers",
             )
         return
-    if task.kind == "label" and not isinstance(prompt.view, One):
+    if task.kind == "label" and not prompt.labels:
         raise DataError(
             f"`{task.name}` has labels, and the prompt has no words for them", hint="give each label its words"
         )
     for label in task.labels if prompt.labels else ():
         if label not in prompt.labels:
             raise DataError(f"the label `{label}` of `{task.name}` has no word", hint=near(label, prompt.labels))
+
+
+def _check_writes(prompt: Prompt, task: Task) -> None:
+    """Refuse a prompt that writes, or one that doesn't, for this task."""
+    if prompt.writes:
+        hint = "give each label its words" if task.kind == "label" else "fit one for it, or make it with view=task.view"
+        raise DataError(
+            f"`{task.name}` is of kind {task.kind}, and the prompt's answers are texts it writes", hint=hint
+        )
+    has = "words for labels" if prompt.labels else "a choice as its answer"
+    raise DataError(
+        f"`{task.name}` is of kind text, its answers are written, and the prompt has {has}",
+        hint="fit one for it: promptatlas fit prefix_tuning --lm pocket-causal",
+    )
 
 
 def _check_fields(prompt: Prompt, task: Task) -> None:

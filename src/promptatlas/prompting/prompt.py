@@ -14,10 +14,11 @@ from promptatlas.data.example import Example
 from promptatlas.data.view import Answer, One, View
 from promptatlas.demos.pick import Demos, NoDemos
 from promptatlas.errors import ArtifactError, DataError, SettingError
-from promptatlas.lm.ask import Decode, Job, Text
+from promptatlas.lm.ask import Decode, Text
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
 from promptatlas.prompting.rows import Line, Reader, Verbalizer, together
+from promptatlas.prompting.writing import texts, written
 from promptatlas.score.calibrate import Calibration
 from promptatlas.score.own import Own
 from promptatlas.score.words import Words
@@ -77,8 +78,13 @@ class Prompt:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """In the order of the scores; empty where each example brings its own choices."""
-        return self.words.labels if isinstance(self.view, One) else ()
+        """In the order of the scores; empty where each example brings its own choices, or texts are written."""
+        return self.words.labels if isinstance(self.view, One) and not self.writes else ()
+
+    @property
+    def writes(self) -> bool:
+        """Whether its answers are texts it writes: there are neither words for labels nor choices to compare."""
+        return isinstance(self.words, Own) and isinstance(self.view, One)
 
     def trainable(self) -> dict[str, nn.Module]:
         """The parts with something to train, by name."""
@@ -122,20 +128,21 @@ class Prompt:
         """
         return scored(lm, [self], self.examples(examples))[0]
 
-    def predict(self, lm: LM, examples: Given, *, abstain: float = 0.0) -> list[Answer]:
+    def predict(self, lm: LM, examples: Given, *, abstain: float = 0.0, how: Decode | None = None) -> list[Answer]:
         """An answer an example; a plain text is the template's one field.
 
         Args:
             lm: the model.
             examples: examples, mappings of fields, or texts; a single one is a list of one.
             abstain: where all labels together have less probability than this, the answer's value is None.
+            how: how texts are written, where those are the answers; the likeliest token at a time where not told.
         """
         self.check(lm)
         wanted = self.examples(examples)
-        if abstain > 0 and not isinstance(self.words, Words | Own):
-            raise SettingError(
-                "only label words have a mass to abstain by, and this prompt has a head", hint="abstain=0"
-            )
+        if abstain > 0 and (self.writes or not isinstance(self.words, Words | Own)):
+            raise SettingError("only label words have a mass to abstain by, and this prompt has none", hint="abstain=0")
+        if self.writes or how is not None:
+            return written(self, lm, wanted, how)
         lines, owners = self.lines(lm, wanted)
         with torch.no_grad():
             mass = self._mass(lm, lines, whole=abstain > 0)
@@ -157,11 +164,7 @@ class Prompt:
     def generate(self, lm: LM, examples: Given, how: Decode) -> list[list[Text]]:
         """Texts written on from the slot, `how.n` an example."""
         self.check(lm)
-        wanted = self.examples(examples)
-        lines = [
-            Line(self.template, one, shown) for one, shown in zip(wanted, self.demos.pick(lm, wanted), strict=True)
-        ]
-        return lm.generate([Job(row, (), self.parts) for row in self.reader(lm).encode(lines, room=how.max_new)], how)
+        return texts(self, lm, self.examples(examples), how)
 
     def examples(self, given: Given) -> list[Example]:
         """Examples of texts or of fields; a single one is a list of one.

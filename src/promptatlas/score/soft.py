@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from promptatlas.data.example import Example
-from promptatlas.errors import SettingError, WordError, near
+from promptatlas.errors import CannotAttach, SettingError, WordError, near
 from promptatlas.lm.ask import Against, Hidden, Query, Reading, Tokens
 from promptatlas.lm.lm import LM, Kind
 from promptatlas.lm.site import Part
@@ -153,8 +153,14 @@ class LabelVectors:
 
         Raises:
             SettingError: the part isn't among `parts`.
+            CannotAttach: it was learned on a model of another width.
         """
         rows = cast(RowsPart, _part(self.part, parts or {}))
+        if rows.weight.shape[1] != lm.head:
+            raise CannotAttach(
+                f"label vectors {rows.weight.shape[1]} wide don't fit {lm.name}, whose outputs are {lm.head} wide",
+                hint="they were learned on another model",
+            )
         rest = (Tokens((0,), mass=True),) if mass and self.among == "vocabulary" else ()  # for the vocabulary's sum
         return (Query(asks=(Against(rows.weight, rows.bias), *rest)),)
 

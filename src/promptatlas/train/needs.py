@@ -8,6 +8,7 @@ from promptatlas.data.task import Task
 from promptatlas.errors import NeedsError
 from promptatlas.lm.lm import LM, Kind
 from promptatlas.prompting import Ensemble, Prompt
+from promptatlas.prompting.writing import WRITERS
 from promptatlas.train.run import Run
 
 
@@ -21,6 +22,7 @@ class Needs:
         splits: parts of the task that must not be empty.
         tasks: kinds of task it works with.
         slot: whether the template must have a slot.
+        parts: of what kinds a part of the prompt must be to be trained on, by the names the method gives its own.
         instead: methods that do without, by what is in the way: a kind, what a model can't, a split, "slot".
     """
 
@@ -29,6 +31,7 @@ class Needs:
     splits: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ("label",)
     slot: bool = True
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def under(self, answer: str) -> "Needs":
@@ -39,7 +42,7 @@ class Needs:
         """Raise NeedsError for the first thing that is missing; ArtifactError for a prompt learned on another model."""
         for what, fault in self._faults(lm, task, prompt):
             names = ", ".join(f"`{one}`" for one in self.instead.get(what, ()))
-            raise NeedsError(f"`{method}` {fault}", hint=f"these do without: {names}" if names else None)
+            raise NeedsError(f"`{method}` {fault}", hint=f"these do without: {names}" if names else HINTS.get(what))
         prompt.check(lm)
 
     def _faults(self, lm: LM, task: Task, prompt: Prompt) -> Sequence[tuple[str, str]]:
@@ -52,12 +55,24 @@ class Needs:
         if task.kind not in self.tasks:
             kinds = _either(self.tasks)
             faults.append((task.kind, f"needs a task of kind {kinds}, and `{task.name}` is of kind {task.kind}"))
+        if task.kind == "text" and "generate" not in lm.can:
+            faults.append(("generate", f"needs a model that writes for texts, and `{lm.name}` is {lm.kind}"))
         splits = {"train": task.train, "dev": task.dev, "test": task.test, "unlabeled": task.unlabeled}
         empty = [split for split in self.splits if not splits[split]]
         faults += [(split, f"needs {split} examples, and `{task.name}` has none") for split in empty]
+        for name, known in self.parts.items():
+            if name in prompt.parts and prompt.parts[name].kind not in known:
+                theirs = prompt.parts[name].kind
+                faults.append(("parts", f"trains a part `{name}`, and this prompt has one of another kind, `{theirs}`"))
         if self.slot and not (prompt.template.slots or prompt.template.has_each):
             faults.append(("slot", f"needs a template with a slot, and `{prompt.template}` has none"))
         return faults
+
+
+HINTS = {
+    "generate": WRITERS,
+    "parts": "give that part another name, or start from a prompt without it",
+}
 
 
 def _either(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from tests.cli.small import saved_model
 import promptatlas
 from promptatlas.artifact.exchange.peft import export, read
 from promptatlas.lm.local import LocalLM
-from promptatlas.parts.prefix import normal
+from promptatlas.parts.prefix import Prefix, normal
 from promptatlas.parts.vectors import Vectors
 from promptatlas.parts.weights import LoRA, lora
 from promptatlas.prompting import Prompt, Step, model
@@ -112,6 +112,23 @@ def test_peft_scores_what_we_export_as_we_do_and_back(where: Path, kind: str, tm
     assert again.history[-1].method == "import_peft"
     if kind != "LORA":  # a fused projection comes back with its shares' ranks together
         assert again == prompt
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_a_prefix_that_moves_nothing_is_turned_on_where_positions_are_rotary(family: str, tmp_path: Path) -> None:
+    """PEFT's text stands behind the prefix; a rotary model sees distances alone, so the keys follow it."""
+    where = saved_model(family, tmp_path / family)
+    lm = promptatlas.load(where)
+    assert lm.model.config.num_key_value_heads < lm.model.config.num_attention_heads
+    prompt = toy_prompt().plus(prefix=normal(lm, 4, seed=1, scale=2.0, positions="unshifted"))
+    folder = export(prompt, lm, tmp_path / "out")
+    tuned = peft.PeftModel.from_pretrained(theirs(where, lm), folder)
+    with torch.no_grad():
+        mine = prompt.score(lm, EXAMPLES)
+        same(by_peft(tuned, lm, prompt), mine)
+        same(read(folder, lm).score(lm, EXAMPLES), mine)
+        moved = toy_prompt().plus(prefix=Prefix(prompt.parts["prefix"].tensors(), positions="shifted"))
+        assert (moved.score(lm, EXAMPLES) - mine).abs().max() > 1e-3  # as they are the keys would be others'
 
 
 def prompt_tuning(lm: LocalLM) -> Any:

@@ -43,7 +43,8 @@ def export(prompt: Prompt | Ensemble, lm: LM, folder: str | Path) -> Path:
     """Write a prompt's one part as a PEFT adapter; an adapter that is there is replaced.
 
     Args:
-        prompt: one part, of vectors that lead the template, a prefix that shifts positions, or LoRA.
+        prompt: one part: vectors that lead the template, a prefix that shifts positions or whose model's are rotary,
+            or LoRA.
         lm: the model it was learned on.
         folder: where to.
 

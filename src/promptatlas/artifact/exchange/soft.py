@@ -10,6 +10,7 @@ from torch import Tensor
 from promptatlas.artifact.exchange.adapter import Adapter, whole
 from promptatlas.errors import ArtifactError
 from promptatlas.lm.lm import LM
+from promptatlas.lm.rotary import turned
 from promptatlas.lm.shift import takes_cache
 from promptatlas.parts.prefix import Prefix
 from promptatlas.parts.vectors import Vectors
@@ -67,15 +68,11 @@ def prefix_out(part: Prefix, lm: LM) -> Adapter:
             f"PEFT can't express this prefix: it gives one as a cache of keys, and models like `{lm.name}` take none",
             hint="learn vectors at the input (`prompt_tuning`), or LoRA",
         )
-    if part.positions != "shifted":
-        raise ArtifactError(
-            "PEFT can't express this prefix: it leaves text at its own positions, and PEFT moves text behind a prefix",
-            hint="learn one that does: `promptatlas fit p_tuning_v2 --set positions=shifted --set answer=words`",
-        )
-    ((place, values),) = part.tensors().items()
-    layers, _, heads, length, dim = values.shape
-    if not length:
+    if not part.length:
         raise ArtifactError("PEFT can't express a prefix of length 0", hint="export another prompt")
+    ((place, values),) = part.tensors().items()
+    values = values if part.positions == "shifted" else _behind(values, lm)
+    layers, _, heads, length, dim = values.shape
     depth = layers + (place == "decoder" and layers % 2 == 0)  # of an even depth PEFT makes two layers share a prefix
     slots = values.new_zeros(depth, 2, heads, length, dim)
     for layer in range(layers):
@@ -87,6 +84,17 @@ def prefix_out(part: Prefix, lm: LM) -> Adapter:
         "encoder_hidden_size": heads * dim, "prefix_projection": False,
     }  # fmt: skip
     return Adapter(config, {EMBEDDINGS: flat})
+
+
+def _behind(values: Float[Tensor, "layers two heads length dim"], lm: LM) -> Tensor:
+    """An unshifted prefix for a text that is moved behind it: where positions are rotary, its keys are turned on."""
+    keys = turned(lm, values[:, 0], values.shape[3])
+    if keys is None:
+        raise ArtifactError(
+            "PEFT can't express this prefix: it leaves text at its own positions, and PEFT moves text behind a prefix",
+            hint="learn one that does: `promptatlas fit p_tuning_v2 --set positions=shifted --set answer=words`",
+        )
+    return torch.stack([keys, values[:, 1]], 1)
 
 
 def slot(layer: int, depth: int, place: str) -> int:
