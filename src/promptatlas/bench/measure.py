@@ -15,10 +15,9 @@ from promptatlas.artifact.save import save, size
 from promptatlas.data.example import Example, Target
 from promptatlas.data.metric import measure
 from promptatlas.data.task import Task
-from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Ensemble, Prompt
-from promptatlas.train.needs import Method
+from promptatlas.train.needs import Method, chained
 from promptatlas.train.run import Event, Run
 
 
@@ -63,12 +62,8 @@ def measured(
         SettingError: a method after one that makes an ensemble.
     """
     clock = Clock()
-    learned: Prompt | Ensemble = prompt
     with clock.running():
-        for method in contender.methods:
-            if isinstance(learned, Ensemble):
-                raise SettingError(f"`{contender.name}` goes on from an ensemble", hint="methods start from one prompt")
-            learned = method.fit(lm, task, learned, run=Run(listen=listen))
+        learned = chained(contender.name, contender.methods, lm, task, prompt, run=Run(listen=listen))
         answers = [one.value for one in learned.predict(lm, task.test)]
     trained = sum(int(step.figures.get("trained", 0)) for step in learned.history)
     with tempfile.TemporaryDirectory() as folder:
