@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -60,6 +60,7 @@ class Asking:
         task: what they learn from, and what they may see beside it.
         run: keeps every answer.
         examples: what folds give the places of.
+        known: of candidates that learn nothing, by place: what was lost there, and whether the answer was right.
     """
 
     candidates: Sequence[Candidate]
@@ -67,6 +68,7 @@ class Asking:
     task: Task
     run: Run
     examples: tuple[Example, ...]
+    known: dict[int, dict[int, tuple[float, bool]]] = field(default_factory=dict)
 
     def __call__(self, at: int, folds: Sequence[Fold]) -> list[Held]:
         """What a candidate does on these folds."""
@@ -123,14 +125,16 @@ class Asking:
         return self._kept(at, [fold], lambda: [self._tried(lambda: one.fit(self.lm, few, run=self.run), fold)])
 
     def _once(self, at: int, folds: Sequence[Fold]) -> list[Held]:
-        """Of a prompt that learns nothing: it answers the same in every fold."""
-        prompt, places = self.candidates[at].prompt, sorted({place for fold in folds for place in fold.held})
-        whole = Fold((), tuple(places))
-        (held,) = self._kept(at, [whole], lambda: [self._tried(lambda: prompt, whole)])
-        if held.failed:
-            return [held] * len(folds)
-        loss, right = dict(zip(places, held.loss, strict=True)), dict(zip(places, held.right, strict=True))
-        return [Held(tuple(loss[i] for i in one.held), tuple(right[i] for i in one.held)) for one in folds]
+        """Of a prompt that learns nothing: it answers the same in every fold, so each example is read once."""
+        prompt, known = self.candidates[at].prompt, self.known.setdefault(at, {})
+        new = Fold((), tuple(sorted({place for fold in folds for place in fold.held} - known.keys())))
+        if new.held:
+            (held,) = self._kept(at, [new], lambda: [self._tried(lambda: prompt, new)])
+            if held.failed:
+                return [held] * len(folds)
+            known |= zip(new.held, zip(held.loss, held.right, strict=True), strict=True)
+        mine = [[known[place] for place in fold.held] for fold in folds]
+        return [Held(tuple(loss for loss, _ in some), tuple(right for _, right in some)) for some in mine]
 
     def _tried(self, fit: Callable[[], Prompt | Ensemble], fold: Fold) -> Held:
         try:
