@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
 
@@ -71,16 +71,18 @@ class Asking:
     known: dict[int, dict[int, tuple[float, bool]]] = field(default_factory=dict)
 
     def __call__(self, at: int, folds: Sequence[Fold]) -> list[Held]:
-        """What a candidate does on these folds."""
+        """What a candidate does on these folds; after one that fails, the others fail too, and nothing is fitted."""
         one = self.candidates[at]
         if one.shown:
             return self._kept(at, folds, lambda: self._shown(one, folds))
         if not one.methods:
             return self._once(at, folds)
-        found = []
+        found: list[Held] = []
         for done, fold in enumerate(folds):
-            self.run.tell(Event(f"candidate {at}", done, len(folds)))
-            found += self._fold(at, fold)
+            self.run.tell(Event(f"candidate {at + 1}", done, len(folds)))
+            found += self._kept(at, [fold], partial(self._fitted, one, fold))
+            if found[-1].failed:
+                return found + found[-1:] * (len(folds) - len(found))
         return found
 
     def check(self, folds: Sequence[Fold]) -> None:
@@ -112,48 +114,45 @@ class Asking:
         return [Line(one.prompt.template, self.examples[at], train) for at, train in asked]
 
     def _kept(self, at: int, folds: Sequence[Fold], ask: Callable[[], list[Held]]) -> list[Held]:
-        """What a candidate answers; read, where the run's folder has it."""
+        """What a candidate answers; read, where the run's folder has it. A failure isn't kept: it is tried again."""
         one = self.candidates[at]
         asked = repr((self._data, self.lm.name, one.name, one.prompt.key, one.methods, one.shown, folds))
         key = f"select-{at}-{sha256(asked.encode()).hexdigest()[:16]}"
-        found: Any = self.run.stage(key, lambda: [asdict(held) for held in ask()])
-        return [Held(tuple(held["loss"]), tuple(held["right"]), held["failed"]) for held in found]
+        try:
+            found: Any = self.run.stage(key, lambda: [asdict(held) for held in ask()])
+        except Cancelled:
+            raise
+        except PromptAtlasError as error:
+            return [Held(failed=error.message)] * len(folds)
+        return [Held(tuple(held["loss"]), tuple(held["right"])) for held in found]
 
-    def _fold(self, at: int, fold: Fold) -> list[Held]:
+    def _fitted(self, one: Candidate, fold: Fold) -> list[Held]:
         """Fit anew, read, and let go of what was learned."""
-        one, few = self.candidates[at], replace(self.task, train=self._some(fold.train), test=())
-        return self._kept(at, [fold], lambda: [self._tried(lambda: one.fit(self.lm, few, run=self.run), fold)])
+        few = replace(self.task, train=self._some(fold.train), test=())
+        return [self._read(one.fit(self.lm, few, run=self.run), fold)]
+
+    def _read(self, learned: Prompt | Ensemble, fold: Fold) -> Held:
+        examples = self._some(fold.held)
+        with self.run.counted():
+            return _held(learned.predict(self.lm, examples), examples)
 
     def _once(self, at: int, folds: Sequence[Fold]) -> list[Held]:
         """Of a prompt that learns nothing: it answers the same in every fold, so each example is read once."""
         prompt, known = self.candidates[at].prompt, self.known.setdefault(at, {})
         new = Fold((), tuple(sorted({place for fold in folds for place in fold.held} - known.keys())))
         if new.held:
-            (held,) = self._kept(at, [new], lambda: [self._tried(lambda: prompt, new)])
+            (held,) = self._kept(at, [new], lambda: [self._read(prompt, new)])
             if held.failed:
                 return [held] * len(folds)
             known |= zip(new.held, zip(held.loss, held.right, strict=True), strict=True)
         mine = [[known[place] for place in fold.held] for fold in folds]
         return [Held(tuple(loss for loss, _ in some), tuple(right for _, right in some)) for some in mine]
 
-    def _tried(self, fit: Callable[[], Prompt | Ensemble], fold: Fold) -> Held:
-        try:
-            learned, examples = fit(), self._some(fold.held)
-            with self.run.counted():
-                return _held(learned.predict(self.lm, examples), examples)
-        except Cancelled:
-            raise
-        except PromptAtlasError as error:
-            return Held(failed=error.message)
-
     def _shown(self, one: Candidate, folds: Sequence[Fold]) -> list[Held]:
         """All folds in one read: what rows of a causal model begin with alike runs once, so an order costs a pass."""
         prompt, lines = replace(one.prompt, calibration=(), demos=NoDemos()), self._lines(one, folds)
-        try:
-            with torch.no_grad(), self.run.counted():
-                scores = prompt.reader(self.lm).fold(lines, mass=False)
-        except PromptAtlasError as error:
-            return [Held(failed=error.message)] * len(folds)
+        with torch.no_grad(), self.run.counted():
+            scores = prompt.reader(self.lm).fold(lines, mass=False)
         rows = zip(lines, scores, strict=True)
         answers = iter([prompt.view.fold(line.example, row[None], prompt.labels) for line, row in rows])
         return [_held([next(answers) for _ in fold.held], self._some(fold.held)) for fold in folds]
