@@ -42,12 +42,16 @@ if TYPE_CHECKING:
     from promptatlas.score.words import Words
     from promptatlas.sklearn import PromptClassifier
     from promptatlas.text.template import Template
+    from promptatlas.train.candidate import Candidate
+    from promptatlas.train.folds import Selection
     from promptatlas.train.run import Run
+    from promptatlas.train.select import select
 
     __version__: str
 
 __all__ = [
     "ArtifactError",
+    "Candidate",
     "CannotAttach",
     "DataError",
     "Decode",
@@ -60,6 +64,7 @@ __all__ = [
     "PromptAtlasError",
     "PromptClassifier",
     "Run",
+    "Selection",
     "SettingError",
     "Task",
     "Template",
@@ -74,16 +79,19 @@ __all__ = [
     "open",
     "prompt",
     "save",
+    "select",
     "task",
 ]
 
 _LAZY = {
+    "Candidate": "promptatlas.train.candidate:Candidate",
     "Decode": "promptatlas.lm.ask:Decode",
     "Ensemble": "promptatlas.prompting:Ensemble",
     "Example": "promptatlas.data.example:Example",
     "Prompt": "promptatlas.prompting:Prompt",
     "PromptClassifier": "promptatlas.sklearn:PromptClassifier",
     "Run": "promptatlas.train.run:Run",
+    "Selection": "promptatlas.train.folds:Selection",
     "Task": "promptatlas.data.task:Task",
     "Template": "promptatlas.text.template:Template",
     "Words": "promptatlas.score.words:Words",
@@ -92,6 +100,7 @@ _LAZY = {
     "open": "promptatlas.artifact.load:load",
     "prompt": "promptatlas.prompting.make:prompt",
     "save": "promptatlas.artifact.save:save",
+    "select": "promptatlas.train.select:select",
     "task": "promptatlas.data.read:read_task",
 }
 

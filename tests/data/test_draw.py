@@ -1,8 +1,9 @@
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
-from promptatlas.data.draw import batch_at, batches, few_shot, folds, split
+from promptatlas.data.draw import batch_at, batches, few_shot, folds, split, stretches, turns
 from promptatlas.data.example import Example
 from promptatlas.errors import DataError, SettingError
 
@@ -101,6 +102,29 @@ def test_folds_refuse_more_than_there_are(k):
     with pytest.raises(SettingError) as error:
         folds(11, k, 0)
     assert str(error.value) == f"11 examples can't be divided into {k} folds\n\nhint: ask for 1 to 11 folds"
+
+
+def test_stretches_are_cut_in_order():
+    assert stretches((4, 2, 3, 0, 1), 2) == ((4, 2, 3), (0, 1))
+    assert stretches((), 2) == ((), ())
+
+
+def test_targets_take_turns():
+    targets = ["a", "b", "c"] * 4
+    order = turns(targets, 0)
+    assert sorted(order) == list(range(12))
+    for start in range(12):
+        for end in range(start + 1, 13):
+            counts = [[targets[at] for at in order[start:end]].count(one) for one in "abc"]
+            assert max(counts) - min(counts) <= 1
+    assert turns(targets, 0) == order != turns(targets, 1)
+
+
+def test_of_unequal_targets_the_rare_are_spread():
+    targets = ["often"] * 9 + ["rare"] * 3
+    for seed in range(20):
+        rare = [place for place, at in enumerate(turns(targets, seed)) if targets[at] == "rare"]
+        assert all(3 <= b - a <= 5 for a, b in pairwise(rare))
 
 
 def test_an_epoch_of_batches_holds_everything_once():

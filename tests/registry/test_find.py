@@ -146,6 +146,15 @@ def test_settings_out_of_text() -> None:
         registry.settings_from("prompt_tuning", {"lenght": "5"})
 
 
+def test_alternatives_are_between_commas_but_of_lists_and_texts() -> None:
+    assert registry.alternatives("prompt_tuning", "lr", "0.1, 0.3") == ("0.1", "0.3")
+    assert registry.alternatives("kate", "metric", "cosine,euclidean") == ("cosine", "euclidean")
+    assert registry.alternatives("contextual_calibration", "blanks", "N/A,") == ("N/A,",)
+    assert registry.alternatives("in_context", "between", ", ") == (", ",)
+    with pytest.raises(SettingError, match="`kate` has no setting `metrics`"):
+        registry.alternatives("kate", "metrics", "cosine")
+
+
 def test_whether_there_is_a_setting() -> None:
     assert registry.has("prompt_tuning", "seed")
     assert not registry.has("prompt_tuning", "name")

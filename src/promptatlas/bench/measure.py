@@ -16,10 +16,9 @@ from promptatlas.artifact.save import save, size
 from promptatlas.data.example import Example, Target
 from promptatlas.data.metric import measure
 from promptatlas.data.task import Task
-from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Ensemble, Prompt
-from promptatlas.train.needs import Method
+from promptatlas.train.needs import Method, chained
 from promptatlas.train.run import Run
 
 
@@ -71,18 +70,14 @@ def measured(contender: Contender, lm: LM, task: Task, prompt: Prompt, *, begin:
         lm: the language model.
         task: few labelled examples, and those to measure on.
         prompt: where the first method starts.
-        begin: makes the run of each method.
+        begin: makes the run of its methods.
 
     Raises:
         SettingError: a method after one that makes an ensemble.
     """
     clock = Clock()
-    learned: Prompt | Ensemble = prompt
     with clock.running():
-        for method in contender.methods:
-            if isinstance(learned, Ensemble):
-                raise SettingError(f"`{contender.name}` goes on from an ensemble", hint="methods start from one prompt")
-            learned = method.fit(lm, task, learned, run=begin())
+        learned = chained(contender.name, contender.methods, lm, task, prompt, run=begin())
         answers = [one.value for one in learned.predict(lm, task.test)]
     trained = sum(int(step.figures.get("trained", 0)) for step in learned.history)
     with tempfile.TemporaryDirectory() as folder:

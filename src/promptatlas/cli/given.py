@@ -39,13 +39,27 @@ def pairs_of(given: Sequence[str] | None) -> dict[str, str]:
     Raises:
         SettingError: one without a key or `=`.
     """
-    pairs = {}
+    return dict(_pair(one, "--set", "--set length=20") for one in given or ())
+
+
+def tries_of(given: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
+    """What is to be tried out of `key=values`, as it was given: a text each time a key was.
+
+    Raises:
+        SettingError: one without a key or `=`.
+    """
+    tries: dict[str, tuple[str, ...]] = {}
     for one in given or ():
-        key, sign, value = one.partition("=")
-        if not sign or not key.strip():
-            raise SettingError(f"`--set {one}` is no setting", hint="--set length=20")
-        pairs[key.strip()] = value
-    return pairs
+        key, values = _pair(one, "--try", "--try lr=1e-4,3e-4")
+        tries[key] = (*tries.get(key, ()), values)
+    return tries
+
+
+def _pair(given: str, option: str, hint: str) -> tuple[str, str]:
+    key, sign, value = given.partition("=")
+    if not sign or not key.strip():
+        raise SettingError(f"`{option} {given}` is no setting", hint=hint)
+    return key.strip(), value
 
 
 def _file(path: Path) -> Words:

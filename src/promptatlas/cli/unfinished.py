@@ -28,6 +28,9 @@ class Request:
         seed: of the draw, and of the method where it has a setting of that name.
         settings: of the method, as text.
         paper: whether what isn't set is the paper's.
+        tries: what is chosen among, as text: values of settings, of "template" and of "words".
+        select: how it is chosen: "cv", "mdl" or "dev".
+        folds: of the choice.
         device: None where the machine decides.
         dtype: of the model.
         folder: where the command was given; relative paths begin there.
@@ -42,6 +45,9 @@ class Request:
     seed: int
     settings: Mapping[str, str]
     paper: bool
+    tries: Mapping[str, tuple[str, ...]]
+    select: str
+    folds: int
     device: str | None
     dtype: str
     folder: str
@@ -124,6 +130,7 @@ def read(folder: Path) -> Request:
         )
     words = values["words"]
     values["words"] = None if words is None else {label: tuple(some) for label, some in words.items()}
+    values["tries"] = {key: tuple(some) for key, some in values["tries"].items()}
     return Request(**values)
 
 

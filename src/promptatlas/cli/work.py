@@ -3,12 +3,12 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event as Flag
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -20,15 +20,19 @@ from promptatlas.cli import unfinished
 from promptatlas.cli.evaluate import MEASURED, measured
 from promptatlas.cli.options import members, model
 from promptatlas.cli.print import Bar
+from promptatlas.cli.tries import variants
 from promptatlas.cli.unfinished import Request
 from promptatlas.data.read import read_task
 from promptatlas.data.task import Task
 from promptatlas.errors import NeedsError, PromptAtlasError, SettingError
 from promptatlas.lm.local import LocalLM
-from promptatlas.prompting import Ensemble, Prompt
+from promptatlas.prompting import Prompt
 from promptatlas.prompting.make import check_fit, prompt, template_of
+from promptatlas.train.candidate import Candidate
+from promptatlas.train.folds import Kind, Selection
 from promptatlas.train.needs import Method
 from promptatlas.train.run import Cancelled, Run
+from promptatlas.train.select import Selected, select
 
 STOPPED = 130  # exit code of what was interrupted
 WITHOUT_WORDS = {"choice": "brings its own choices", "text": "has its answers written"}
@@ -37,9 +41,18 @@ WITHOUT_WORDS = {"choice": "brings its own choices", "text": "has its answers wr
 def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, Any]:
     """Fit as asked, save, and say what was learned."""
     bar.step("reading")
-    method = _method(request)
+    tried = variants(request)
+    methods = [_method(one.request) for one in tried]
     check_ours(settle(out), FILES)
-    task, start = _data(request)
+    task = read_task(request.here(request.task))
+    candidates = [
+        Candidate(name=one.name, prompt=_start(one.request, task), methods=(method,))
+        for one, method in zip(tried, methods, strict=True)
+    ]
+    task = task.few(request.shots, request.seed) if request.shots else task
+    how = Selection(kind=cast(Kind, request.select), folds=request.folds, seed=request.seed)
+    if len(candidates) > 1:
+        how.check(len(task.train), len(task.dev))
     lm = model(request.here(request.lm), request.device, request.dtype, bar)
     identity = {
         "data": task.identity(),
@@ -50,7 +63,7 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
         show.note(f"going on with the fit in {unfinished.run_folder(out)}")
     bar.step(request.method)
     began = time.perf_counter()
-    learned = _fit(method, lm, task, start, out, checkpoint, bar)
+    learned, choice = _fit(candidates, how, lm, task, out, checkpoint, bar)
     seconds = time.perf_counter() - began
     bar.step("saving")
     if out.exists():
@@ -59,6 +72,8 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
     remove(unfinished.run_folder(out))
     figures = [one.history[-1].figures for one in members(learned) if one.history]
     dev = measured(learned, lm, task, task.dev, bar) if task.dev and task.kind in MEASURED else {}
+    if choice.note:
+        show.note(choice.note)
     return {
         "method": request.method,
         "task": task.name,
@@ -70,6 +85,7 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
         "seconds": round(seconds, 3),
         "dev": {task.metric: dev[task.metric].value} if dev else {},
         "dev_examples": len(task.dev) if dev else 0,
+        **({"choice": choice.to_json()} if choice.scores else {}),
     }
 
 
@@ -80,9 +96,8 @@ def _method(request: Request) -> Method:
     return registry.method(request.method, paper=request.paper, **settings)
 
 
-def _data(request: Request) -> tuple[Task, Prompt]:
-    """The task, few examples drawn, and the prompt the method starts from."""
-    task = read_task(request.here(request.task))
+def _start(request: Request, task: Task) -> Prompt:
+    """The prompt the method starts from."""
     template = template_of(task) if request.template is None else request.template
     words = task.words if request.words is None else request.words
     if template is None:
@@ -100,24 +115,24 @@ def _data(request: Request) -> tuple[Task, Prompt]:
         show.note(f"`{task.name}` has no template of its own, and gets `{template}`; another is given by --template")
     start = prompt(template, None if task.kind in WITHOUT_WORDS else words, view=task.view)
     check_fit(start, task)
-    return (task.few(request.shots, request.seed) if request.shots else task), start
+    return start
 
 
 def _fit(
-    method: Method, lm: LocalLM, task: Task, start: Prompt, out: Path, checkpoint: float, bar: Bar
-) -> Prompt | Ensemble:
-    """The prompt the method learns; a fit that fails before it did anything leaves nothing."""
+    candidates: Sequence[Candidate], how: Selection, lm: LocalLM, task: Task, out: Path, checkpoint: float, bar: Bar
+) -> Selected:
+    """The prompt the method learns, and how it was chosen; a fit that fails before it did anything leaves nothing."""
     folder = unfinished.run_folder(out)
     try:
         with interruptible() as flag:
             run = Run(folder=folder, listen=bar.listen, seconds=checkpoint, cancelled=flag.is_set)
-            return method.fit(lm, task, start, run=run)
+            return select(candidates, lm, task, how, run=run)
     except Cancelled as stop:
         show.note(f"{stop.message}; it goes on with: promptatlas fit --resume {out}")
         raise typer.Exit(STOPPED) from stop
     except NeedsError as error:
         unfinished.forget(folder)
-        raise NeedsError(error.message, hint=_instead(lm, task, start) or error.hint) from error
+        raise NeedsError(error.message, hint=_instead(lm, task, candidates[0].prompt) or error.hint) from error
     except PromptAtlasError:
         unfinished.forget(folder)
         raise

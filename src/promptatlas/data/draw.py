@@ -81,10 +81,31 @@ def folds(count: int, k: int, seed: int) -> tuple[tuple[int, ...], ...]:
     """
     if not 1 <= k <= count:
         raise SettingError(f"{count} examples can't be divided into {k} folds", hint=f"ask for 1 to {count} folds")
-    order = _shuffled(count, str(seed))
-    size, longer = divmod(count, k)
+    return stretches(_shuffled(count, str(seed)), k)
+
+
+def stretches(order: Sequence[int], k: int) -> tuple[tuple[int, ...], ...]:
+    """Cut an order into k stretches whose lengths differ by one at most; the longer come first."""
+    size, longer = divmod(len(order), k)
     ends = [size * fold + min(fold, longer) for fold in range(k + 1)]
-    return tuple(order[start:end] for start, end in pairwise(ends))
+    return tuple(tuple(order[start:end]) for start, end in pairwise(ends))
+
+
+def turns(targets: Sequence[Target], seed: int | str) -> tuple[int, ...]:
+    """Shuffle 0 ... len(targets)-1 so that targets take turns, each as often as it has examples.
+
+    Where every target has as many examples, any stretch of the order holds each as often as any other, or once more.
+    """
+    rng = random.Random(str(seed))
+    groups: dict[Target, list[int]] = {}
+    for index, target in enumerate(targets):
+        groups.setdefault(target, []).append(index)
+    placed: list[tuple[float, int]] = []
+    for group in groups.values():
+        rng.shuffle(group)
+        start = rng.random()
+        placed += [((rank + start) / len(group), index) for rank, index in enumerate(group)]
+    return tuple(index for _, index in sorted(placed))
 
 
 def batches(count: int, size: int, steps: int, seed: int) -> Iterator[list[int]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from promptatlas.errors import NeedsError, SettingError, near
 from promptatlas.registry.card import Card, read_card
-from promptatlas.registry.values import checked, read
+from promptatlas.registry.values import checked, read, split
 
 if TYPE_CHECKING:  # listing methods costs no torch
     from promptatlas.data.task import Task
@@ -78,6 +78,15 @@ def settings_from(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
     """
     hints = _hints(name, _class(name), texts)
     return {key: read(key, hints[key], text) for key, text in texts.items()}
+
+
+def alternatives(name: str, setting: str, text: str) -> tuple[str, ...]:
+    """The values a text offers for a setting: those between commas, or all of it where the setting is a list or text.
+
+    Raises:
+        SettingError: no such method or setting.
+    """
+    return split(_hints(name, _class(name), {setting: text})[setting], text)
 
 
 def fitting(lm: "LM", task: "Task", prompt: "Prompt") -> tuple[str, ...]:

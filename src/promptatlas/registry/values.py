@@ -41,6 +41,12 @@ def read(setting: str, hint: Any, text: str) -> Any:
     raise SettingError(f"`{setting}` can't be `{text}`", hint=f"it takes {described(hint)}")
 
 
+def split(hint: Any, text: str) -> tuple[str, ...]:
+    """Several values in one text, between commas; one value where a comma may be part of it."""
+    whole = any(option is str or get_origin(option) not in (None, Literal) for option in _options(hint))
+    return (text,) if whole else tuple(one.strip() for one in text.split(","))
+
+
 def described(hint: Any) -> str:
     """An annotation in words."""
     return " or ".join(_described(option) for option in _options(hint))

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from promptatlas.data.task import Task
-from promptatlas.errors import NeedsError
+from promptatlas.errors import NeedsError, SettingError
 from promptatlas.lm.lm import LM, Kind
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.prompting.writing import WRITERS
@@ -94,3 +95,18 @@ class Method(Protocol):
         Raises:
             NeedsError: before any work: what is missing, and which methods would do without.
         """
+
+
+def chained(name: str, methods: Sequence[Method], lm: LM, task: Task, prompt: Prompt, *, run: Run) -> Prompt | Ensemble:
+    """What methods make of a prompt, one after the other; of none, the prompt itself. With several, each is a stage.
+
+    Raises:
+        SettingError: a method after one that makes an ensemble.
+    """
+    learned: Prompt | Ensemble = prompt
+    for at, method in enumerate(methods):
+        if isinstance(learned, Ensemble):
+            raise SettingError(f"`{name}` goes on from an ensemble", hint="methods start from one prompt")
+        fit = partial(method.fit, lm, task, learned, run=run)
+        learned = run.stage(f"method-{at}", fit) if len(methods) > 1 else fit()
+    return learned

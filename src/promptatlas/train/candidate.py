@@ -1,0 +1,172 @@
+"""A candidate to choose, and what it does on examples that are held back."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
+from hashlib import sha256
+from typing import Any
+
+import torch
+
+from promptatlas.data.example import Example
+from promptatlas.data.task import Task
+from promptatlas.data.view import Answer, One
+from promptatlas.demos.pick import Fixed, NoDemos
+from promptatlas.errors import DataError, NeedsError, PromptAtlasError, TooLong
+from promptatlas.lm.lm import LM
+from promptatlas.prompting import Ensemble, Prompt
+from promptatlas.prompting.rows import Line
+from promptatlas.train.choice import Held
+from promptatlas.train.folds import Fold
+from promptatlas.train.needs import Method, chained
+from promptatlas.train.run import Cancelled, Event, Run
+
+LEAST = 1e-6  # of a probability: one of 0 counts as this, one of 1 as what it leaves (released code)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """Something to choose: a prompt, and what becomes of it where there are examples to learn from.
+
+    Attributes:
+        name: for people, and in the history of what is learned.
+        prompt: where it starts; what answers where there is nothing to learn from yet.
+        methods: applied to it one after the other; none: it stays as it is.
+        shown: all examples there are to learn from are shown as demonstrations, in the order of the fold; no methods.
+    """
+
+    name: str
+    prompt: Prompt
+    methods: tuple[Method, ...] = ()
+    shown: bool = False
+
+    def fit(self, lm: LM, task: Task, *, run: Run | None = None) -> Prompt | Ensemble:
+        """What it learns from the task's training examples."""
+        if not task.train:
+            return self.prompt
+        if self.shown:
+            return replace(self.prompt, demos=Fixed(task.train), calibration=())
+        return chained(self.name, self.methods, lm, task, self.prompt, run=run or Run())
+
+
+@dataclass(frozen=True, eq=False)
+class Asking:
+    """Asks candidates what folds hold back; see `Evaluate`.
+
+    Attributes:
+        candidates: the candidates.
+        lm: the model.
+        task: what they learn from, and what they may see beside it.
+        run: keeps every answer.
+        examples: what folds give the places of.
+        known: of candidates that learn nothing, by place: what was lost there, and whether the answer was right.
+    """
+
+    candidates: Sequence[Candidate]
+    lm: LM
+    task: Task
+    run: Run
+    examples: tuple[Example, ...]
+    known: dict[int, dict[int, tuple[float, bool]]] = field(default_factory=dict)
+
+    def __call__(self, at: int, folds: Sequence[Fold]) -> list[Held]:
+        """What a candidate does on these folds; after one that fails, the others fail too, and nothing is fitted."""
+        one = self.candidates[at]
+        if one.shown:
+            return self._kept(at, folds, lambda: self._shown(one, folds))
+        if not one.methods:
+            return self._once(at, folds)
+        found: list[Held] = []
+        for done, fold in enumerate(folds):
+            self.run.tell(Event(f"candidate {at + 1}", done, len(folds)))
+            found += self._kept(at, [fold], partial(self._fitted, one, fold))
+            if found[-1].failed:
+                return found + found[-1:] * (len(folds) - len(found))
+        return found
+
+    def check(self, folds: Sequence[Fold]) -> None:
+        """Whether all demonstrations that folds show fit the window. Raises TooLong, NeedsError."""
+        longest = max(len(one.train) for one in folds)
+        for one in self.candidates:
+            if one.shown and (one.methods or not isinstance(one.prompt.view, One)):
+                why = "has methods" if one.methods else "brings no labels of its own"
+                raise NeedsError(f"`{one.name}` is to show all examples, and {why}", hint="leave `shown` out")
+            lines = self._lines(one, [fold for fold in folds if len(fold.train) == longest]) if one.shown else []
+            rows = [job.row for some in one.prompt.reader(self.lm).wanted(lines, mass=False) for job in some.jobs]
+            room = min((len({span.demo for span in row.spans} - {None}) for row in rows), default=longest)
+            if room < longest or any(row.cut() for row in rows):
+                window = f"the window of {self.lm.window} tokens"
+                raise TooLong(
+                    f"`{one.name}` shows up to {longest} examples, and {window} doesn't hold them and the text",
+                    hint="give fewer examples, or shorter ones",
+                )
+
+    @cached_property
+    def _data(self) -> str:
+        return self.task.identity()
+
+    def _some(self, places: Sequence[int]) -> tuple[Example, ...]:
+        return tuple(self.examples[at] for at in places)
+
+    def _lines(self, one: Candidate, folds: Sequence[Fold]) -> list[Line]:
+        asked = [(at, self._some(fold.train)) for fold in folds for at in fold.held]
+        return [Line(one.prompt.template, self.examples[at], train) for at, train in asked]
+
+    def _kept(self, at: int, folds: Sequence[Fold], ask: Callable[[], list[Held]]) -> list[Held]:
+        """What a candidate answers; read, where the run's folder has it. A failure isn't kept: it is tried again."""
+        one = self.candidates[at]
+        asked = repr((self._data, self.lm.name, one.name, one.prompt.key, one.methods, one.shown, folds))
+        key = f"select-{at}-{sha256(asked.encode()).hexdigest()[:16]}"
+        try:
+            found: Any = self.run.stage(key, lambda: [asdict(held) for held in ask()])
+        except Cancelled:
+            raise
+        except PromptAtlasError as error:
+            return [Held(failed=error.message)] * len(folds)
+        return [Held(tuple(held["loss"]), tuple(held["right"])) for held in found]
+
+    def _fitted(self, one: Candidate, fold: Fold) -> list[Held]:
+        """Fit anew, read, and let go of what was learned."""
+        few = replace(self.task, train=self._some(fold.train), test=())
+        return [self._read(one.fit(self.lm, few, run=self.run), fold)]
+
+    def _read(self, learned: Prompt | Ensemble, fold: Fold) -> Held:
+        examples = self._some(fold.held)
+        with self.run.counted():
+            return _held(learned.predict(self.lm, examples), examples)
+
+    def _once(self, at: int, folds: Sequence[Fold]) -> list[Held]:
+        """Of a prompt that learns nothing: it answers the same in every fold, so each example is read once."""
+        prompt, known = self.candidates[at].prompt, self.known.setdefault(at, {})
+        new = Fold((), tuple(sorted({place for fold in folds for place in fold.held} - known.keys())))
+        if new.held:
+            (held,) = self._kept(at, [new], lambda: [self._read(prompt, new)])
+            if held.failed:
+                return [held] * len(folds)
+            known |= zip(new.held, zip(held.loss, held.right, strict=True), strict=True)
+        mine = [[known[place] for place in fold.held] for fold in folds]
+        return [Held(tuple(loss for loss, _ in some), tuple(right for _, right in some)) for some in mine]
+
+    def _shown(self, one: Candidate, folds: Sequence[Fold]) -> list[Held]:
+        """All folds in one read: what rows of a causal model begin with alike runs once, so an order costs a pass."""
+        prompt, lines = replace(one.prompt, calibration=(), demos=NoDemos()), self._lines(one, folds)
+        with torch.no_grad(), self.run.counted():
+            scores = prompt.reader(self.lm).fold(lines, mass=False)
+        rows = zip(lines, scores, strict=True)
+        answers = iter([prompt.view.fold(line.example, row[None], prompt.labels) for line, row in rows])
+        return [_held([next(answers) for _ in fold.held], self._some(fold.held)) for fold in folds]
+
+
+def _held(answers: Sequence[Answer], examples: Sequence[Example]) -> Held:
+    pairs = list(zip(answers, examples, strict=True))
+    return Held(tuple(_loss(*pair) for pair in pairs), tuple(one.value == example.target for one, example in pairs))
+
+
+def _loss(answer: Answer, example: Example) -> float:
+    """Minus the log-probability of the right answer, in nats."""
+    known = answer.probabilities
+    if example.target not in known:
+        hint = "there are " + ", ".join(f"`{one}`" for one in known)
+        raise DataError(f"example `{example.key}` has the target {example.target!r}, which is no answer", hint=hint)
+    return -math.log(min(max(known[str(example.target)], LEAST), 1 - LEAST))

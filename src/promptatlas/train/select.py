@@ -1,0 +1,88 @@
+"""True few-shot selection: a template, words, settings or a method, chosen by no labels but those to learn from.
+
+Perez, Kiela & Cho 2021, "True Few-Shot Learning with Language Models", arXiv:2105.11447.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from promptatlas.data.task import Task
+from promptatlas.errors import NeedsError
+from promptatlas.lm.lm import LM
+from promptatlas.prompting import Ensemble, Prompt
+from promptatlas.train.candidate import Asking, Candidate
+from promptatlas.train.choice import Choice
+from promptatlas.train.choose import choose
+from promptatlas.train.folds import Selection
+from promptatlas.train.run import Run
+
+__all__ = ["Candidate", "Choice", "Selected", "Selection", "chosen", "select"]
+
+
+class Selected(NamedTuple):
+    """What the chosen candidate learned from all training examples, and how it was chosen."""
+
+    prompt: Prompt | Ensemble
+    choice: Choice
+
+
+def select(
+    candidates: Sequence[Candidate], lm: LM, task: Task, how: Selection | None = None, *, run: Run | None = None
+) -> Selected:
+    """Choose a candidate, and fit it on all training examples; its history says how it was chosen.
+
+    Of a single candidate nothing is measured. `chosen` says the rest.
+    """
+    how, run = how or Selection(), run or Run()
+    choice = chosen(candidates, lm, task, how, run=run)
+    best = candidates[choice.at]
+    learned = best.fit(lm, task, run=run)
+    return Selected(_noted(learned, best.prompt, lm, task, choice) if choice.scores else learned, choice)
+
+
+def chosen(candidates: Sequence[Candidate], lm: LM, task: Task, how: Selection, *, run: Run | None = None) -> Choice:
+    """Choose a candidate by what it loses on held-out examples: minus the log-probability of the right answer, in nats.
+
+    Every candidate is asked the same. One with methods is fitted anew for each fold, to the task with the fold's
+    training examples (dev and unlabeled examples stay, test ones don't); one that learns nothing is read once. With a
+    run folder, what was asked is not asked again after a stop. One that fails on a fold comes last, with the reason.
+
+    Args:
+        candidates: each with a name of its own.
+        lm: the model.
+        task: of kind "label" or "choice".
+        how: the way of choosing.
+        run: keeps each answer, is told of progress, may stop.
+
+    Raises:
+        SettingError: no candidates, a name twice, a setting that can't be, or more folds than examples.
+        NeedsError: what the task or a candidate's first method lacks, before any work.
+        TooLong: demonstrations that don't fit the window, before any work.
+        Cancelled: the run said to stop.
+        PromptAtlasError: all candidates failed.
+    """
+    if task.kind not in ("label", "choice"):
+        raise NeedsError(f"selection needs a task of kind label or choice, and `{task.name}` is of kind {task.kind}")
+    for one in candidates:
+        for method in one.methods[:1]:
+            method.needs.check(method.name, lm, task, one.prompt)
+    dev = task.dev if how.kind == "dev" else ()
+    targets = [one.target for one in task.train]
+    asking = Asking(candidates, lm, task, run or Run(), (*task.train, *dev))
+    if len(candidates) > 1:
+        asking.check(how.plan(targets, len(dev)))
+    return choose([one.name for one in candidates], asking, how, targets, dev=len(dev))
+
+
+def _noted(learned: Prompt | Ensemble, start: Prompt, lm: LM, task: Task, choice: Choice) -> Prompt | Ensemble:
+    """With the choice in the history, before what the chosen one's methods did."""
+    step = start.noted(lm, choice.how, task.identity(), **choice.figures()).history[-1]
+
+    def told(one: Prompt) -> Prompt:
+        kept = len(start.history) if one.history[: len(start.history)] == start.history else 0
+        return replace(one, history=(*one.history[:kept], step, *one.history[kept:]))
+
+    if isinstance(learned, Ensemble):
+        return replace(learned, prompts=tuple(map(told, learned.prompts)))
+    return told(learned)
