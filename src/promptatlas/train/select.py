@@ -51,7 +51,7 @@ def chosen(candidates: Sequence[Candidate], lm: LM, task: Task, how: Selection, 
     Args:
         candidates: each with a name of its own.
         lm: the model.
-        task: of kind "label" or "choice".
+        task: of kind "label" or "choice", where there are several.
         how: the way of choosing.
         run: keeps each answer, is told of progress, may stop.
 
@@ -62,7 +62,7 @@ def chosen(candidates: Sequence[Candidate], lm: LM, task: Task, how: Selection, 
         Cancelled: the run said to stop.
         PromptAtlasError: all candidates failed.
     """
-    if task.kind not in ("label", "choice"):
+    if len(candidates) > 1 and task.kind not in ("label", "choice"):  # there is nothing to measure of one alone
         raise NeedsError(f"selection needs a task of kind label or choice, and `{task.name}` is of kind {task.kind}")
     for one in candidates:
         for method in one.methods[:1]:
