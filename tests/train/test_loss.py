@@ -15,7 +15,7 @@ from promptatlas.lm.row import Slot
 from promptatlas.prompting import Prompt
 from promptatlas.testing.tiny import tiny
 from promptatlas.text.template import Template
-from promptatlas.train.loss import Batch, generator, masked_lm, nll, soft
+from promptatlas.train.loss import Batch, generator, margin, masked_lm, nll, soft
 
 
 def batch(count: int, indices: tuple[int, ...] | None = None) -> Batch:
@@ -85,6 +85,28 @@ def test_an_examples_own_draws_do_not_depend_on_how_the_batch_is_split() -> None
 def test_nll_of_even_odds_is_the_log_of_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Prompt, "score", lambda self, lm, examples: torch.zeros(len(examples), 2).log_softmax(-1))
     assert nll(small.prompt(), small.lm(), batch(2)).tolist() == pytest.approx([math.log(2)] * 2)
+
+
+def margins(monkeypatch: pytest.MonkeyPatch, mass: torch.Tensor) -> torch.Tensor:
+    """Of examples whose right label is the first."""
+    monkeypatch.setattr(Prompt, "mass", lambda self, lm, examples: mass)
+    labels = tuple(f"label {at}" for at in range(mass.shape[1]))
+    monkeypatch.setattr(Prompt, "labels", labels)
+    examples = tuple(Example({"text": "a"}, labels[0], str(at)) for at in range(len(mass)))
+    return margin(small.prompt(), small.lm(), Batch(examples, tuple(range(len(mass))), 0, generator(0)))
+
+
+def test_margin_at_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    mass = torch.tensor([[-1.0, -1.5, -3.0], [-1.0, -1.5, -1.25]])
+    assert margins(monkeypatch, mass).tolist() == pytest.approx([0.5, 0.5 + 0.75])
+
+
+def test_margin_moves_nothing_where_every_wrong_label_is_beaten_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    mass = torch.tensor([[-1.0, -2.0, -3.5], [-1.0, -1.5, -3.5]], requires_grad=True)
+    losses = margins(monkeypatch, mass)
+    losses.sum().backward()
+    assert losses.tolist() == pytest.approx([0.0, 0.5])
+    assert mass.grad.tolist() == [[0.0, 0.0, 0.0], [-1.0, 1.0, 0.0]]
 
 
 class Spied:

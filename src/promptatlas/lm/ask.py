@@ -10,6 +10,7 @@ from promptatlas.lm.row import Row
 from promptatlas.lm.site import Part
 
 At = Literal["slot", "first", "last", "mean", "head"]
+Order = Literal["parallel", "confident", "left_to_right"]
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,20 @@ class Query:
 
     A row whose slot is `width` wide (masks in a masked LM), with `answer` if given, read for `asks`. One query where
     all words are one token; more where words differ in length.
+
+    Attributes:
+        asks: what is wanted.
+        width: masks at the slot.
+        answer: tokens at the slot.
+        order: of a masked LM, how `Given` is asked of an answer of several tokens: "parallel", each at its own mask in
+            one pass; else a token is written into its mask before the next is read, the likeliest first ("confident")
+            or the leftmost ("left_to_right"), a pass a token.
     """
 
     asks: tuple[Ask, ...]
     width: int = 1
     answer: tuple[int, ...] = ()
+    order: Order = "parallel"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,11 @@ from torch import Tensor
 from promptatlas.data.example import Example
 from promptatlas.demos.room import shrink
 from promptatlas.errors import TooLong
-from promptatlas.lm.ask import Job, Query, Reading
+from promptatlas.lm.ask import Job, Order, Query, Reading
 from promptatlas.lm.lm import LM
 from promptatlas.lm.row import Row
 from promptatlas.lm.site import Part
+from promptatlas.prompting.filling import filled
 from promptatlas.score.calibrate import Calibration
 from promptatlas.text.runs import Runs
 from promptatlas.text.template import Shown, Template
@@ -80,12 +81,14 @@ class Wanted:
         template: theirs.
         places: where each stood among the lines that were given.
         jobs: the rows, those of one line after those of another.
+        orders: how the answer of each is filled in.
         counts: how many each line has.
     """
 
     template: Template
     places: tuple[int, ...]
     jobs: tuple[Job, ...]
+    orders: tuple[Order, ...]
     counts: tuple[int, ...]
 
 
@@ -128,7 +131,8 @@ class Reader:
         rows = self.wide([line for line, _ in asked], [query.width for _, query in asked],
                          [len(query.answer) for _, query in asked])  # fmt: skip
         jobs = [Job(row.then(one.answer), one.asks, self.parts) for row, (_, one) in zip(rows, asked, strict=True)]
-        return Wanted(lines[0].template, places, tuple(jobs), tuple(map(len, queries)))
+        orders = tuple(query.order for _, query in asked)
+        return Wanted(lines[0].template, places, tuple(jobs), orders, tuple(map(len, queries)))
 
     def folded(
         self, wanted: Sequence["Wanted"], readings: Iterator[Reading], *, mass: bool
@@ -202,8 +206,12 @@ class Reader:
 
 
 def together(asked: Sequence[tuple[Reader, Sequence[Line]]], *, mass: bool) -> list[Float[Tensor, "rows labels"]]:
-    """Log mass of the lines of each reader, all of one model: one read, whatever their words and parts."""
+    """Log mass of the lines of each reader, all of one model: one read, whatever their words and parts.
+
+    Words whose masks are filled one after another take more.
+    """
     wanted = [reader.wanted(lines, mass=mass) for reader, lines in asked]
     jobs = [job for some in wanted for one in some for job in one.jobs]
-    readings = iter(asked[0][0].lm.read(jobs) if jobs else ())
+    orders = [order for some in wanted for one in some for order in one.orders]
+    readings = iter(filled(asked[0][0].lm, jobs, orders) if jobs else ())
     return [reader.folded(some, readings, mass=mass) for (reader, _), some in zip(asked, wanted, strict=True)]

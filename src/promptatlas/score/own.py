@@ -10,7 +10,7 @@ from torch import Tensor
 
 from promptatlas.data.example import Example
 from promptatlas.errors import DataError, WordError, near
-from promptatlas.lm.ask import Given, Query, Reading
+from promptatlas.lm.ask import Given, Order, Query, Reading
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
 from promptatlas.text.template import Template
@@ -21,15 +21,19 @@ class Own:
     """Scores the text a row holds in one field, as what the model would write at the slot.
 
     There is one label, "", whose mass is the text's log-probability; the `Choices` view compares rows. In a masked
-    model the text stands in as many masks as it has tokens, all read in one pass.
+    model the text stands in as many masks as it has tokens.
 
     Attributes:
         field: where a row has its text.
         over_tokens: "sum" of the tokens' log-probabilities, or their "mean" (Brown et al. 2020, arXiv:2005.14165).
+        several: how a masked model reads texts of several tokens: "parallel", all in one pass; "confident" or
+            "left_to_right", the masks filled one after another, the likeliest or the leftmost first (Schick & Schütze
+            2021, arXiv:2009.07118).
     """
 
     field: str = "choice"
     over_tokens: Literal["sum", "mean"] = "sum"
+    several: Order = "parallel"
 
     kind: ClassVar[str] = "own"
     version: ClassVar[int] = 1
@@ -64,7 +68,8 @@ class Own:
             raise WordError(
                 f"the choice `{text}` of example `{example.key}` has no tokens in {lm.name}", hint="leave it out"
             )
-        return (Query(asks=(Given(),), width=len(ids) if lm.kind == "masked" else 1, answer=ids),)
+        width = len(ids) if lm.kind == "masked" else 1
+        return (Query(asks=(Given(),), width=width, answer=ids, order=self.several),)
 
     def fold(
         self,
@@ -82,7 +87,7 @@ class Own:
 
     def config(self) -> dict[str, Any]:
         """Its fields."""
-        return {"field": self.field, "over_tokens": self.over_tokens}
+        return {"field": self.field, "over_tokens": self.over_tokens, "several": self.several}
 
     def tensors(self) -> Mapping[str, Tensor]:
         """None."""

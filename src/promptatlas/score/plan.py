@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from promptatlas.errors import SettingError, WordError
-from promptatlas.lm.ask import Given, Query, Reading, Tokens
+from promptatlas.lm.ask import Given, Order, Query, Reading, Tokens
 
 Ids = tuple[int, ...]
+Several = Literal["parallel", "widest", "confident", "left_to_right"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,22 +21,28 @@ class Block:
 
     Attributes:
         ids: the tokens asked for; of a word on its own, its tokens.
-        at: of each token of each word, its column in `ids`; None where one word is given as the answer.
+        at: of each token of each word, its column in `ids`, -1 behind a word's last token; None where one word is given
+            as the answer.
+        width: masks it is read in.
+        order: in which a given answer's tokens are.
     """
 
     ids: Ids
     at: Int[Tensor, "tokens words"] | None
+    width: int = 1
+    order: Order = "parallel"
 
     def query(self, *, mass: bool) -> Query:
         """What is asked; with `mass`, log-probabilities can be told from it."""
         if self.at is None:
-            return Query(asks=(Given(),), answer=self.ids)
-        return Query(asks=(Tokens(self.ids, mass=mass),), width=len(self.at))
+            return Query(asks=(Given(),), width=self.width, answer=self.ids, order=self.order)
+        return Query(asks=(Tokens(self.ids, mass=mass),), width=self.width)
 
     def scores(self, readings: Sequence[Reading], *, mass: bool, mean: bool) -> Float[Tensor, "examples words"]:
         """A score a word: its token's logit, or with `mass` its tokens' log-probabilities summed (or their mean)."""
         values = torch.stack([reading[0].values for reading in readings])  # [examples, slots * tokens, asked]
         if self.at is None:
+            there = values.new_ones(len(self.ids), 1, dtype=torch.bool)
             by_token = values.transpose(1, 2)  # [examples, tokens, 1]
         else:
             if values.shape[1] != len(self.at):
@@ -43,9 +51,11 @@ class Block:
                 raise WordError(f"label words are read at one slot, and the template has {slots}", hint=hint)
             if mass:
                 values = values - torch.stack([_total(reading) for reading in readings])[..., None]
-            at = self.at.to(values.device).expand(len(values), -1, -1)
-            by_token = values.gather(2, at)  # [examples, tokens, words]
-        return by_token.mean(1) if mean else by_token.sum(1)
+            at = self.at.to(values.device)
+            there = at >= 0
+            by_token = values.gather(2, at.clamp(min=0).expand(len(values), -1, -1))  # [examples, tokens, words]
+        scores = by_token.masked_fill(~there, 0.0).sum(1)
+        return scores / there.sum(0) if mean else scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +81,16 @@ class Plan:
     massed: tuple[Query, ...]
 
 
-def plan(tokens: Mapping[str, tuple[Ids, ...]], weights: Mapping[str, tuple[float, ...]] | None, kind: str) -> Plan:
-    """Queries and places for words of these tokens, in a model of this kind."""
+def plan(
+    tokens: Mapping[str, tuple[Ids, ...]], weights: Mapping[str, tuple[float, ...]] | None, kind: str, several: Several
+) -> Plan:
+    """Queries and places for words of these tokens, in a model of this kind; `several`: see `Words`."""
     distinct: dict[str, dict[Ids, float]] = {}  # label -> tokens -> weight: words that are the same tokens count once
     for label, some in tokens.items():
         kept = distinct.setdefault(label, {})
         for ids, weight in zip(some, weights[label] if weights else [1.0] * len(some), strict=True):
             kept[ids] = max(weight, kept.get(ids, 0.0))
-    blocks, columns = _blocks([ids for kept in distinct.values() for ids in kept], kind)
+    blocks, columns = _blocks([ids for kept in distinct.values() for ids in kept], kind, several)
     most = max(map(len, distinct.values()))
     return Plan(
         tokens=tokens,
@@ -91,22 +103,30 @@ def plan(tokens: Mapping[str, tuple[Ids, ...]], weights: Mapping[str, tuple[floa
     )
 
 
-def _blocks(words: Sequence[Ids], kind: str) -> tuple[tuple[Block, ...], dict[Ids, int]]:
+def _blocks(words: Sequence[Ids], kind: str, several: Several) -> tuple[tuple[Block, ...], dict[Ids, int]]:
     """Words by the query that reads them, and the column each is then in."""
     lengths: dict[int, list[Ids]] = {}
     for ids in words:
-        lengths.setdefault(len(ids), []).append(ids)
+        lengths.setdefault(0 if kind == "masked" and several == "widest" else len(ids), []).append(ids)
     blocks: list[Block] = []
     order: list[Ids] = []
     for length, some in sorted(lengths.items()):
         order += some
         if length > 1 and kind != "masked":  # what is read at a token depends on those before it: a row a word
             blocks += [Block(ids, None) for ids in some]
-            continue
-        asked = {token: None for ids in some for token in ids}
-        column = {token: at for at, token in enumerate(asked)}
-        blocks.append(Block(tuple(asked), torch.tensor([[column[ids[at]] for ids in some] for at in range(length)])))
+        elif length > 1 and (several == "confident" or several == "left_to_right"):  # here, on those already written
+            blocks += [Block(ids, None, length, several) for ids in some]
+        else:
+            blocks.append(_together(some))
     return tuple(blocks), {ids: at for at, ids in enumerate(order)}
+
+
+def _together(words: Sequence[Ids]) -> Block:
+    """Words that one query reads, in as many masks as the longest has tokens."""
+    column = {token: at for at, token in enumerate(dict.fromkeys(token for ids in words for token in ids))}
+    most = max(map(len, words))
+    at = [[column[ids[n]] if n < len(ids) else -1 for ids in words] for n in range(most)]
+    return Block(tuple(column), torch.tensor(at), most)
 
 
 def _total(reading: Reading) -> Tensor:

@@ -16,7 +16,7 @@ from promptatlas.lm.ask import Query, Reading
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
 from promptatlas.score.inplace import Ids, check_weights, check_words, tokens_in_place
-from promptatlas.score.plan import Plan, plan
+from promptatlas.score.plan import Plan, Several, plan
 from promptatlas.text.runs import Before
 from promptatlas.text.template import Template
 
@@ -32,8 +32,8 @@ class Words:
 
     Where every word is one token, one pass reads them all. A word of several tokens is read whole: in a masked model in
     as many masks as it has tokens, in the others token after token; all is then folded in log-probabilities. Such words
-    compare only under the rule that `over_tokens` states. Words that are the same tokens count once in a label, and
-    can't stand for two labels.
+    compare only under the rules that `over_tokens` and `several` state. Words that are the same tokens count once in a
+    label, and can't stand for two labels.
 
     Attributes:
         words: label -> its words.
@@ -45,6 +45,10 @@ class Words:
             log-probabilities.
         weights: label -> a weight a word; None weighs all the same. Under "sum_prob" they multiply probabilities.
         single: refuse words of several tokens.
+        several: how a masked model reads words of several tokens: "parallel", each in as many masks as it has tokens,
+            all in one pass; "confident" or "left_to_right", the masks filled one after another, the likeliest or the
+            leftmost first, a pass a token; "widest", in one pass too, every word in the masks of the longest, which is
+            for training (all four: Schick & Schütze 2021, arXiv:2009.07118).
     """
 
     kind: ClassVar[str] = "words"
@@ -56,12 +60,14 @@ class Words:
     normaliser: Normaliser = "labels"
     weights: Mapping[str, tuple[float, ...]] | None = None
     single: bool = False
+    several: Several = "parallel"
 
     def __post_init__(self) -> None:
         """Refuse what no model could read."""
         _known("over_words", self.over_words, get_args(OverWords))
         _known("over_tokens", self.over_tokens, get_args(OverTokens))
         _known("normaliser", self.normaliser, get_args(Normaliser))
+        _known("several", self.several, get_args(Several))
         check_words(self.words)
         if self.weights is not None:
             check_weights(self.words, self.weights)
@@ -76,6 +82,7 @@ class Words:
         normaliser: Normaliser = "labels",
         weights: Mapping[str, Sequence[float]] | None = None,
         single: bool = False,
+        several: Several = "parallel",
     ) -> "Words":
         """Words given as a word or a list of words a label.
 
@@ -89,6 +96,7 @@ class Words:
             normaliser=normaliser,
             weights=None if weights is None else {label: tuple(map(float, some)) for label, some in weights.items()},
             single=single,
+            several=several,
         )
 
     @property
@@ -163,6 +171,7 @@ class Words:
             "normaliser": self.normaliser,
             "weights": None if self.weights is None else {label: list(some) for label, some in self.weights.items()},
             "single": self.single,
+            "several": self.several,
         }
 
     def tensors(self) -> Mapping[str, Tensor]:
@@ -184,7 +193,8 @@ class Words:
     @cached_property
     def _key(self) -> tuple[object, ...]:
         weights = None if self.weights is None else tuple(self.weights[label] for label in self.words)
-        return tuple(self.words.items()), self.over_words, self.over_tokens, self.normaliser, weights, self.single
+        rules = self.over_words, self.over_tokens, self.normaliser, self.single, self.several
+        return tuple(self.words.items()), weights, rules
 
     @cached_property
     def _plans(self) -> WeakKeyDictionary[Any, dict[Before, Plan]]:
@@ -200,7 +210,7 @@ class Words:
         plans = self._plans.setdefault(lm, {})
         if before not in plans:
             found = tokens_in_place(self.words, lm, before, single=self.single, first=self.over_tokens == "first")
-            plans[before] = plan(found, self.weights, lm.kind)
+            plans[before] = plan(found, self.weights, lm.kind, self.several)
         return plans[before]
 
     def _massed(self, made: Plan, mass: bool) -> bool:

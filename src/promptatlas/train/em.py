@@ -58,9 +58,9 @@ def effective(weights: Float[Tensor, " prompts"]) -> float:
     return math.exp(float(torch.special.entr(weights).sum()))
 
 
-def accuracy(mixture: Ensemble, lm: LM, examples: Sequence[Example]) -> float:
-    """Share of the examples whose answer the mixture finds likeliest."""
-    told = mixture.predict(lm, examples)
+def accuracy(prompt: Prompt | Ensemble, lm: LM, examples: Sequence[Example]) -> float:
+    """Share of the examples whose answer the prompt finds likeliest."""
+    told = prompt.predict(lm, examples)
     return sum(one.value == example.target for one, example in zip(told, examples, strict=True)) / len(examples)
 
 

@@ -79,10 +79,28 @@ def nll_among_all(prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examp
     return _lost(prompt, lm, batch, prompt.mass)
 
 
+def margin(prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examples"]:
+    """The sum over wrong labels of max(0, 1 - log q(right) + log q(wrong)): 0 where each is beaten by 1 or more.
+
+    Schick & Schütze 2021, arXiv:2009.07118, where q is the product of the probabilities of a word's tokens, each at its
+    own mask.
+
+    Raises:
+        DataError: an example whose target is no label.
+    """
+    right, mass = _right(prompt, batch), prompt.mass(lm, batch.examples)
+    over = (1 - mass.gather(1, right.to(mass.device)) + mass).relu()  # [examples, labels]
+    return over.scatter(1, right.to(mass.device), 0.0).sum(1)
+
+
 def _lost(prompt: Prompt, lm: LM, batch: Batch, scored: Callable[[LM, Sequence[Example]], Tensor]) -> Tensor:
-    right = torch.tensor([_place(prompt, one) for one in batch.examples])
-    scores = scored(lm, batch.examples)
-    return -scores.gather(1, right[:, None].to(scores.device))[:, 0]
+    right, scores = _right(prompt, batch), scored(lm, batch.examples)
+    return -scores.gather(1, right.to(scores.device))[:, 0]
+
+
+def _right(prompt: Prompt, batch: Batch) -> Tensor:
+    """Where each example's answer stands among the scores: [examples, 1]."""
+    return torch.tensor([[_place(prompt, one)] for one in batch.examples])
 
 
 def answers(prompt: Prompt, example: Example) -> tuple[str, ...]:
