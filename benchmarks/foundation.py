@@ -125,10 +125,10 @@ def _cell(lm: LM, task: Task, seed: int, name: str) -> Cell:
     """One method under one draw; no dev examples, so that all methods see the same few."""
     few = replace(task.few(SHOTS, seed, dev=0), dev=(), unlabeled=())
     if name in BASELINES:
-        return Cell(method=name, task=task.name, lm="", seed=seed, figures=BASELINES[name](few))
+        return Cell(method=name, task=task.name, lm="", seed=seed, figures=BASELINES[name](few)[0])
     contender = Contender(name, _methods(name, seed))
-    figures, _ = measured(contender, lm, few, prompt(few.template or "", few.words))
-    return Cell(method=name, task=task.name, lm=lm.name, seed=seed, figures=figures)
+    found = measured(contender, lm, few, prompt(few.template or "", few.words))
+    return Cell(method=name, task=task.name, lm=lm.name, seed=seed, figures=found.figures)
 
 
 def _methods(name: str, seed: int) -> tuple[Method, ...]:

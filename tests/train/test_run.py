@@ -1,4 +1,5 @@
 import json
+import math
 import threading
 import time
 from pathlib import Path
@@ -151,6 +152,17 @@ def test_a_run_stops_when_its_operations_are_used_up() -> None:
             torch.ones(4, 5) @ torch.ones(5, 6)
     with pytest.raises(Cancelled, match="the budget of 241 operations is used up"):
         run.check("search")
+
+
+def test_one_step_in_sixteen_is_counted_after_the_first_few():
+    run = Run(budget=math.inf)
+    for size in range(1, 40):  # a product of this many rows, 2 x 1 x 1 operations each
+        with run.counted():
+            torch.ones(size, 1) @ torch.ones(1, 1)
+    counted = [1, 2, 3, 4, *[4] * 12, *[17] * 16, *[33] * 7]  # rows of the last step that was counted
+    assert run.spent == 2 * sum(counted)
+    with Run().counted():
+        torch.ones(2, 1) @ torch.ones(1, 1)
 
 
 def test_a_default_run_never_stops_and_hears_nothing() -> None:

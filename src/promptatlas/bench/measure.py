@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
@@ -19,7 +20,7 @@ from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.train.needs import Method
-from promptatlas.train.run import Event, Run
+from promptatlas.train.run import Run
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,26 @@ class Clock:
             self.seconds += time.process_time() - began
 
 
-def measured(
-    contender: Contender, lm: LM, task: Task, prompt: Prompt, *, listen: Callable[[Event], None] | None = None
-) -> tuple[dict[str, float | int], Prompt | Ensemble]:
-    """The figures of a contender, and the prompt it arrived at.
+class Found(NamedTuple):
+    """What was measured of a contender, the prompt it arrived at, and of every test example whether it was right."""
+
+    figures: dict[str, float | int]
+    prompt: Prompt | Ensemble
+    hits: str
+
+
+def measured(contender: Contender, lm: LM, task: Task, prompt: Prompt, *, begin: Callable[[], Run] = Run) -> Found:
+    """Fit a contender to `train`, and measure it on `test`.
 
     Figures are the task's metric on `test`, `trained` (numbers that were trained), `stored` (bytes of the saved prompt)
     and `seconds` (of the processor, to fit and to answer). Texts are written greedily, the likeliest token at a time.
+
+    Args:
+        contender: what takes part.
+        lm: the language model.
+        task: few labelled examples, and those to measure on.
+        prompt: where the first method starts.
+        begin: makes the run of each method.
 
     Raises:
         SettingError: a method after one that makes an ensemble.
@@ -68,32 +82,40 @@ def measured(
         for method in contender.methods:
             if isinstance(learned, Ensemble):
                 raise SettingError(f"`{contender.name}` goes on from an ensemble", hint="methods start from one prompt")
-            learned = method.fit(lm, task, learned, run=Run(listen=listen))
+            learned = method.fit(lm, task, learned, run=begin())
         answers = [one.value for one in learned.predict(lm, task.test)]
     trained = sum(int(step.figures.get("trained", 0)) for step in learned.history)
     with tempfile.TemporaryDirectory() as folder:
         stored = size(save(learned, Path(folder) / "prompt"))
-    return _figures(task, answers, clock, trained, stored), learned
+    return Found(_figures(task, answers, clock, trained, stored), learned, _hits(task, answers))
 
 
-def majority(task: Task) -> dict[str, float | int]:
-    """The figures of always giving the commonest label of `train`, the first of equals."""
+def _hits(task: Task, answers: Sequence[Target]) -> str:
+    if task.kind not in ("label", "choice"):
+        return ""
+    return "".join("1" if one == right.target else "0" for one, right in zip(answers, task.test, strict=True))
+
+
+def majority(task: Task) -> tuple[dict[str, float | int], str]:
+    """Figures and hits of always giving the commonest label of `train`, the first of equals."""
     clock = Clock()
     with clock.running():
         counts = Counter(str(one.target) for one in task.train)
         commonest = max(task.labels, key=lambda label: counts[label])
-    return _figures(task, [commonest] * len(task.test), clock, 0, 0)
+    answers = [commonest] * len(task.test)
+    return _figures(task, answers, clock, 0, 0), _hits(task, answers)
 
 
-def naive_bayes(task: Task) -> dict[str, float | int]:
-    """The figures of scikit-learn's multinomial naive Bayes over counts of words; `stored` is its arrays and words."""
+def naive_bayes(task: Task) -> tuple[dict[str, float | int], str]:
+    """Figures and hits of scikit-learn's naive Bayes over counts of words; `stored` is its arrays and words."""
     clock, counts, model = Clock(), CountVectorizer(), MultinomialNB()
     with clock.running():
         model.fit(counts.fit_transform(_texts(task.train)), [str(one.target) for one in task.train])
         answers = model.predict(counts.transform(_texts(task.test))).tolist()
     arrays = (model.feature_log_prob_, model.class_log_prior_)
     words = sum(len(word.encode()) for word in counts.vocabulary_)
-    return _figures(task, answers, clock, sum(one.size for one in arrays), sum(one.nbytes for one in arrays) + words)
+    trained, stored = sum(one.size for one in arrays), sum(one.nbytes for one in arrays) + words
+    return _figures(task, answers, clock, trained, stored), _hits(task, answers)
 
 
 def _texts(examples: Sequence[Example]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The HTML page of a report: one file, no script, nothing fetched; light or dark as the reader has it."""
+"""The HTML page of reports: one file, no script, nothing fetched; light or dark as the reader has it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ class Bars:
 Answered = tuple[str, str, str, Mapping[str, float], Mapping[str, float]]  # text, target, by whom, labels, words
 
 
-def page(
+def section(
     title: str,
     note: str,
     heads: Sequence[str],
@@ -61,30 +61,36 @@ def page(
     charts: Sequence[Bars],
     answered: Sequence[Answered],
 ) -> str:
-    """The page.
+    """One table with what belongs to it.
 
     Args:
-        title: of the page.
-        note: below it.
+        title: above it.
+        note: below that.
         heads: of the table's columns.
         rows: its lines; each text and whether it is its column's best.
         charts: one beside the other.
         answered: a few answers: text, target, by whom, labels and words with their probabilities.
     """
-    parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(note)}</p>" if note else "", _table(heads, rows)]
+    parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(note)}</p>" if note else "", grid(heads, rows)]
     if charts:
         figures = "".join(_chart(one) for one in charts)
         parts.append(f'<h2>Mean and deviation; each seed a small dot</h2><div class="charts">{figures}</div>')
     if answered:
         parts.append("<h2>Some answers</h2>" + "".join(_answer(*one) for one in answered))
-    body = "\n".join(part for part in parts if part)
+    return "\n".join(part for part in parts if part)
+
+
+def page(title: str, sections: Sequence[str]) -> str:
+    """The page of some sections."""
+    body = "\n".join(sections)
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
     )
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[tuple[str, bool]]]) -> str:
+def grid(heads: Sequence[str], rows: Sequence[Sequence[tuple[str, bool]]]) -> str:
+    """A table: heads, and lines of texts that stand out where they are the best."""
     top = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
     lines = (
         "".join(f'<td class="best">{escape(text)}</td>' if best else f"<td>{escape(text)}</td>" for text, best in row)

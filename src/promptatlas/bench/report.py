@@ -10,10 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from promptatlas.bench.page import Bars, Dot, page
+from promptatlas.bench.page import Bars, Dot, page, section
 from promptatlas.errors import DataError
 
-Unit = Literal["share", "count", "bytes", "seconds"]
+Unit = Literal["share", "points", "count", "bytes", "seconds"]
+SCORES = ("share", "points")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Cell:
         lm: the language model's name; "" where none takes part.
         seed: of the draw and the method.
         figures: name -> value; one that is missing doesn't exist for this method.
+        shots: labelled examples of each label (in all, where a target is no label); 0 where it isn't told.
+        hits: "1" or "0" for every test example, right or not; "" where an answer isn't just right or wrong.
     """
 
     method: str
@@ -33,6 +36,8 @@ class Cell:
     lm: str
     seed: int
     figures: Mapping[str, float | int]
+    shots: int = 0
+    hits: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Its fields."""
@@ -64,7 +69,7 @@ class Column:
         heading: above it.
         figure: of the cells.
         task: of this task only; None: each seed's mean over the tasks.
-        unit: "share" is shown in per cent and with its deviation, and the highest stands out.
+        unit: "share" is shown in per cent, "points" as they are, both with their deviation, and the highest stands out.
     """
 
     heading: str
@@ -167,11 +172,11 @@ class Report:
         """The table, with its title and note."""
         best = self._best()
         heads = ["method", *(column.heading for column in self.columns)]
-        lines = [f"# {self.title}", "", _line(heads), _line(["---", *("---:" for _ in self.columns)])]
+        lines = [f"# {self.title}", "", row(heads), row(["---", *("---:" for _ in self.columns)])]
         for entry in self.entries:
             values = zip(entry.values, self.columns, best, strict=True)
             cells = (f"**{shown(v, c.unit)}**" if _is_best(v, b) else shown(v, c.unit) for v, c, b in values)
-            lines.append(_line([entry.method, *cells]))
+            lines.append(row([entry.method, *cells]))
         lines += ["", self.note] if self.note else []
         for one in self.samples:
             labels, words = one.lines()
@@ -196,6 +201,10 @@ class Report:
 
     def to_html(self) -> str:
         """One page that needs nothing else: table, charts of the shares, samples; light or dark by itself."""
+        return page(self.title, [self.section()])
+
+    def section(self) -> str:
+        """Its part of a page."""
         best = self._best()
         heads = ["method", *(column.heading for column in self.columns)]
         rows = [
@@ -206,7 +215,7 @@ class Report:
             for entry in self.entries
         ]
         samples = [(one.text, one.target, one.by, dict(one.probabilities), dict(one.words)) for one in self.samples]
-        return page(self.title, self.note, heads, rows, self._bars(), samples)
+        return section(self.title, self.note, heads, rows, self._bars(), samples)
 
     def _bars(self) -> list[Bars]:
         """A chart for each column of shares."""
@@ -227,16 +236,17 @@ class Report:
         entries = self.entries
         means = [[one.values[at].mean for one in entries if one.values[at]] for at in range(len(self.columns))]  # type: ignore[union-attr]
         shares = zip(means, self.columns, strict=True)
-        return [max(some) if some and column.unit == "share" else math.inf for some, column in shares]
+        return [max(some) if some and column.unit in SCORES else math.inf for some, column in shares]
 
 
 def shown(value: Spread | None, unit: Unit) -> str:
     """A value as people read it; "-" where there is none."""
     if value is None:
         return "-"
-    if unit == "share":
-        deviation = "" if math.isnan(value.deviation) else f" ± {100 * value.deviation:.1f}"
-        return f"{100 * value.mean:.1f}{deviation}"
+    if unit in SCORES:
+        scale = 100 if unit == "share" else 1
+        deviation = "" if math.isnan(value.deviation) else f" ± {scale * value.deviation:.1f}"
+        return f"{scale * value.mean:.1f}{deviation}"
     if unit == "seconds":
         return f"{value.mean:.1f}"
     return _short(value.mean, ("", " kB", " MB", " GB") if unit == "bytes" else ("", " k", " M", " G"))
@@ -275,5 +285,6 @@ def _plain(value: Spread) -> dict[str, float | int | None]:
     return {"mean": value.mean, "deviation": deviation, "count": value.count}
 
 
-def _line(cells: Iterable[str]) -> str:
+def row(cells: Iterable[str]) -> str:
+    """A line of a table in Markdown."""
     return "| " + " | ".join(one.replace("|", "\\|") for one in cells) + " |"

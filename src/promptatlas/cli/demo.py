@@ -124,15 +124,16 @@ def _baselines(task: "Task", seed: int) -> "list[Cell]":
     from promptatlas.bench import Cell, majority, naive_bayes
 
     figures = {"majority": majority(task), "naive Bayes": naive_bayes(task)}
-    return [Cell(method=name, task=task.name, lm="", seed=seed, figures=some) for name, some in figures.items()]
+    return [Cell(method=name, task=task.name, lm="", seed=seed, figures=some) for name, (some, _) in figures.items()]
 
 
 def _measured(contender: "Contender", lm: "LM", task: "Task", seed: int) -> "tuple[Cell, Prompt | Ensemble]":
     from promptatlas.bench import Cell, measured
     from promptatlas.prompting.make import prompt
 
-    figures, learned = measured(contender, lm, task, prompt(task.template or "", task.words))
-    return Cell(method=contender.name, task=task.name, lm=lm.name, seed=seed, figures=figures), learned
+    found = measured(contender, lm, task, prompt(task.template or "", task.words))
+    cell = Cell(method=contender.name, task=task.name, lm=lm.name, seed=seed, figures=found.figures)
+    return cell, found.prompt
 
 
 def _samples(lm: "LM", task: "Task", prompt: "Prompt | Ensemble") -> "list[Sample]":

@@ -12,6 +12,7 @@ import typer
 
 from promptatlas.cli import print as show
 from promptatlas.cli.ask import ask
+from promptatlas.cli.bench import bench
 from promptatlas.cli.demo import demo
 from promptatlas.cli.doctor import doctor
 from promptatlas.cli.evaluate import evaluate
@@ -41,6 +42,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = {
     "ask": ask,
     "methods": methods,
     "show": show_prompt,
+    "bench": bench,
     "doctor": doctor,
     "pretrain": pretrain,
     "export": export,

@@ -76,6 +76,7 @@ class Fit:
             with self.run.counted():
                 self.step()
                 self.measure()
+            self.show()
             self.decide()
             if self.place is not None and self.due():
                 self.write()
@@ -191,6 +192,13 @@ class Fit:
             now.best, now.waited = now.dev, 0
             if self.plan.keep == "best":
                 self.best = self.trainee.learned()
+
+    def show(self) -> None:
+        """Let who watches see what was learned so far."""
+        if self.run.watch is not None:
+            self.trainee.train(False)
+            with torch.no_grad():
+                self.run.watch(self.progress.step, self.plan.steps, self.trainee.prompt)
 
     def dev_sums(self) -> Tensor:
         """How many of this process's dev examples are right, and the sum of their losses."""

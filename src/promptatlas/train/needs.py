@@ -60,12 +60,10 @@ class Needs:
         splits = {"train": task.train, "dev": task.dev, "test": task.test, "unlabeled": task.unlabeled}
         empty = [split for split in self.splits if not splits[split]]
         faults += [(split, f"needs {split} examples, and `{task.name}` has none") for split in empty]
-        theirs = {name: prompt.parts[name].kind for name in self.parts if name in prompt.parts}
-        faults += [
-            ("parts", f"trains a part `{name}`, and this prompt has one of another kind, `{kind}`")
-            for name, kind in theirs.items()
-            if kind not in self.parts[name]
-        ]
+        for name, known in self.parts.items():
+            if name in prompt.parts and prompt.parts[name].kind not in known:
+                theirs = prompt.parts[name].kind
+                faults.append(("parts", f"trains a part `{name}`, and this prompt has one of another kind, `{theirs}`"))
         if self.slot and not (prompt.template.slots or prompt.template.has_each):
             faults.append(("slot", f"needs a template with a slot, and `{prompt.template}` has none"))
         return faults

@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import local
@@ -22,6 +22,7 @@ from promptatlas.train.share import writes
 Value = TypeVar("Value")
 
 VALUE = "value.json"
+FIRST, EACH = 4, 16  # steps whose operations are all counted; then one in so many is
 
 
 class Cancelled(PromptAtlasError):
@@ -54,9 +55,11 @@ class Run:
     Attributes:
         folder: keeps stages and checkpoints; None: nothing is kept.
         listen: called with every event.
-        budget: operations after which the fit stops; counting them slows it a little.
+        budget: operations after which the fit stops; they are counted in some of its steps, which makes these slower.
         minutes: after which the fit stops, from when the run was made.
         cancelled: asked between steps; true stops the fit.
+        watch: shown what a `tune` has learned after each of its steps (the step, how many there may be, the prompt),
+            out of training mode and without gradients; whatever it draws, it draws by seeds of its own.
         seconds: between two checkpoints.
         steps: between two checkpoints, whatever the time; None: by time alone.
     """
@@ -66,10 +69,13 @@ class Run:
     budget: float | None = None
     minutes: float | None = None
     cancelled: Callable[[], bool] | None = None
+    watch: Callable[[int, int, Prompt], None] | None = None
     seconds: float = 60.0
     steps: int | None = None
     _began: float = field(default_factory=time.monotonic, init=False, repr=False)
     _spent: float = field(default=0.0, init=False, repr=False)
+    _last: float = field(default=0.0, init=False, repr=False)
+    _counted: int = field(default=0, init=False, repr=False)
     _within: list[str] = field(default_factory=list, init=False, repr=False)
     _places: dict[tuple[str, ...], int] = field(default_factory=dict, init=False, repr=False)
     _here: local = field(default_factory=local, init=False, repr=False)
@@ -105,12 +111,27 @@ class Run:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count the operations of what is done inside; nothing where there is no budget."""
-        counter = FlopCounterMode(display=False) if self.budget is not None else nullcontext()
-        with counter:
+        """Count the operations of a step, done inside; nothing where there is no budget.
+
+        Counting makes a step many times slower, so after the first few only every sixteenth is counted, and what lies
+        between counts as much as the last one that was.
+        """
+        if self.budget is None:
             yield
-        if isinstance(counter, FlopCounterMode):
-            self._spent += counter.get_total_flops()
+            return
+        if self._counted < FIRST or self._counted % EACH == 0:
+            with FlopCounterMode(display=False) as counter:
+                yield
+            self._last = counter.get_total_flops()
+        else:
+            yield
+        self._counted += 1
+        self._spent += self._last
+
+    @property
+    def spent(self) -> float:
+        """Operations counted so far; without a budget none are (an infinite one counts, and never stops)."""
+        return self._spent
 
     @property
     def figures(self) -> Mapping[str, float | int]:
