@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from promptatlas.data.descriptions import added, labelled
 from promptatlas.data.example import Example
 from promptatlas.data.view import Answer, One, View
 from promptatlas.demos.pick import Demos, NoDemos
@@ -78,7 +79,7 @@ class Prompt:
     @property
     def labels(self) -> tuple[str, ...]:
         """In the order of the scores; empty where each example brings its own choices."""
-        return self.words.labels if isinstance(self.view, One) else ()
+        return labelled(self.view, self.words.labels)
 
     def trainable(self) -> dict[str, nn.Module]:
         """The parts with something to train, by name."""
@@ -178,7 +179,7 @@ class Prompt:
             return Example(dict(one))
         if not isinstance(one, str):
             raise DataError(f"`{one!r}` is no example", hint="give texts, mappings of fields, or examples")
-        return Example({self.template.only_field(): one})
+        return Example({self.template.only_field(added(self.view)): one})
 
     def check(self, lm: LM) -> None:
         """Refuse a model other than the one the prompt was learned on. Raises ArtifactError naming both."""

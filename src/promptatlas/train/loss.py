@@ -80,14 +80,19 @@ def nll_among_all(prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examp
 
 
 def _lost(prompt: Prompt, lm: LM, batch: Batch, scored: Callable[[LM, Sequence[Example]], Tensor]) -> Tensor:
-    right = torch.tensor([_place(prompt, one) for one in batch.examples])
+    places = torch.tensor(right(prompt, batch.examples))
     scores = scored(lm, batch.examples)
-    return -scores.gather(1, right[:, None].to(scores.device))[:, 0]
+    return -scores.gather(1, places[:, None].to(scores.device))[:, 0]
 
 
 def answers(prompt: Prompt, example: Example) -> tuple[str, ...]:
     """What an example may be answered with, in the order of its scores: the labels, or the choices it brings."""
     return prompt.view.options(example) if isinstance(prompt.view, Choices) else prompt.labels
+
+
+def right(prompt: Prompt, examples: Sequence[Example]) -> list[int]:
+    """Where each example's target stands among its answers. Raises DataError for a target that is none of them."""
+    return [_place(prompt, one) for one in examples]
 
 
 def _place(prompt: Prompt, example: Example) -> int:
