@@ -21,8 +21,8 @@ from promptatlas.train.plan import named
 from promptatlas.train.spoken import Ids, shared, spoken
 
 
-def decoupled(logp: Sequence[Sequence[Float[Tensor, " tokens"]]], gold: int) -> Float[Tensor, ""]:
-    """The mean over answers, over an answer's words and over a word's tokens, of the surprise at each token.
+def decoupled(logp: Sequence[Sequence[Tensor]], gold: int) -> Float[Tensor, ""]:
+    """The mean over answers, an answer's words and a word's tokens of the surprise at each; Float[tokens] a word.
 
     >>> yes, no = torch.tensor([0.6]).log(), torch.tensor([0.1]).log()
     >>> round(float(decoupled([[yes], [no]], 0)), 6)
@@ -74,8 +74,8 @@ class Decoupled:
 
     def _read(
         self, prompt: Prompt, lm: LM, lines: Sequence[Line], widths: Sequence[int], words: Sequence[Ids]
-    ) -> list[Float[Tensor, " tokens"]]:
-        """The log-probability of each word's tokens at the first of so many masks."""
+    ) -> list[Tensor]:
+        """The log-probability of each word's tokens at the first of so many masks: Float[tokens] a word."""
         rows = prompt.reader(lm).wide(lines, widths, [0] * len(lines))
         jobs = [
             Job(row, (Places(row.slots[0].positions[: len(ids)], ids),), prompt.parts)

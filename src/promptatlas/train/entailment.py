@@ -15,7 +15,7 @@ from promptatlas.data.view import One, View
 from promptatlas.errors import SettingError, near
 from promptatlas.lm.lm import LM
 from promptatlas.parts.head import head
-from promptatlas.parts.weights import full
+from promptatlas.parts.weights import full, onto
 from promptatlas.prompting import Prompt
 from promptatlas.prompting.headed import plain
 from promptatlas.prompting.rows import Line
@@ -144,7 +144,9 @@ def pose(
         words, made = start.words, start.parts["head"]
     else:
         words, made = Classifier(labels=wanted, pool=pool or POOLS[lm.kind]), head(lm, len(wanted), seed=seed)
-    parts = {"weights": begun.parts.get("weights") or full(lm), "head": made}
+        if start is not None:
+            warn("the start's head tells other labels than the task has: a fresh one is used", stacklevel=3)
+    parts = {"weights": onto(full(lm), begun.parts.get("weights")), "head": made}
     past = prompt.history if begun is prompt else (*prompt.history, *begun.history)
     return Prompt(template=asked.template, words=words, parts=parts, view=view, between=prompt.between, history=past)
 

@@ -27,7 +27,6 @@ def spoken(prompt: Prompt, lm: LM, example: Example, longest: int) -> Spoken:
     elif isinstance(prompt.words, Words) and isinstance(prompt.view, One):
         tokens = prompt.words.tokens(lm, prompt.template)
         found = tuple(tuple(dict.fromkeys(tokens[label])) for label in prompt.labels)
-        _begin_apart(found, prompt.labels, lm)
     else:
         raise SettingError("only words are read under the vocabulary, and this prompt has none for its labels",
                            hint="give each label a word")  # fmt: skip
@@ -39,6 +38,8 @@ def spoken(prompt: Prompt, lm: LM, example: Example, longest: int) -> Spoken:
                 f"the answer `{lm.text(ids)}` is {len(ids)} tokens in {lm.name}, and {longest} are the most",
                 hint="set `longest` higher, or use a shorter word",
             )
+    if isinstance(prompt.words, Words):  # choices are as they are
+        _begin_apart(found, prompt.labels, lm)
     return found
 
 
