@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from promptatlas.artifact.kinds import KINDS, Role
+from promptatlas.data.descriptions import Descriptions
 from promptatlas.data.example import Example
 from promptatlas.data.view import Choices
 from promptatlas.demos.nearest import Nearest
@@ -106,6 +107,11 @@ def every() -> dict[str, Prompt | Ensemble]:
         "nearest": replace(plain, demos=Nearest.over(lm(), POOL, k=1)),
         "calibrated": replace(
             plain, calibration=(Divide(prior=(0.25, 0.75)), PMI(domain=Template.parse("It is {mask}")))
+        ),
+        "descriptions": replace(
+            plain,
+            template=Template.parse("{text}{sep}{description} {mask}"),
+            view=Descriptions(("a", "b", "c"), {"c": "这是猫。", "a": "It is up.", "b": "down"}, right="down"),
         ),
         "choices": Prompt(template=Template.parse("{text}{mask}"), words=Own(), view=Choices(field="options")),
         "history": replace(plain, history=history()),

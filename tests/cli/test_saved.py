@@ -65,6 +65,20 @@ def test_predict_of_nothing_is_nothing(command: Command, learned: Path, monkeypa
     assert command("predict", learned)[:2] == (0, "")
 
 
+def test_labels_that_are_described(command: Command, tmp_path: Path) -> None:
+    """A plain text is the one field that the prompt doesn't fill itself."""
+    task(tmp_path / "task")
+    texts = json.dumps({"good": "This is a joy.", "bad": "This is grim."})
+    fit = ("fit", "efl", "--task", tmp_path / "task", "--template", TEMPLATE, *WORDS, "--set", "steps=2")
+    assert command(*fit, "--set", f"descriptions={texts}", "--set", "start=none", "--out", tmp_path / "out").code == 0
+    (tmp_path / "a.txt").write_text("a fine cup\n")
+    (line,) = command("predict", tmp_path / "out", tmp_path / "a.txt").lines()
+    assert line["probabilities"].keys() == {"good", "bad"}
+    assert command("evaluate", tmp_path / "out", "--task", tmp_path / "task", "--json").json()["examples"] == 8
+    shown = command("show", tmp_path / "out", "--json").json()["prompts"][0]
+    assert (shown["view"]["kind"], "This is a joy." in str(shown["view"])) == ("descriptions", True)
+
+
 def test_predict_of_choices(command: Command, tmp_path: Path) -> None:
     folder = promptatlas.save(promptatlas.prompt("{text} It was {mask}."), tmp_path / "choices")
     write(

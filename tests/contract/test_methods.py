@@ -13,6 +13,7 @@ from promptatlas.testing import check_method, tiny, toy, toy_prompt
 from promptatlas.testing.tiny import names as families
 
 QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a matter of a few passes
+    "adapet": {"steps": 3, "batch": 4},
     "adapters": {"width": 4, "steps": 3, "batch": 4},
     "autoprompt": {"iterations": 2, "length": 2, "candidates": 3, "batch": 4},
     "bitfit": {"steps": 3, "batch": 4},
@@ -21,12 +22,14 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "diff_pruning": {"steps": 3, "fixed_steps": 2, "batch": 4},
     "feature_extraction": {"steps": 3, "batch": 4},
     "dart": {"steps": 3, "batch": 4},
+    "efl": {"start": "none", "steps": 3, "batch": 4},
     "fine_tuning": {"steps": 3, "batch": 4},
     "ia3": {"steps": 3, "batch": 4},
     "in_context": {"k": 2},
     "ipet": {"repeats": 2, "generations": 1, "steps": 20, "lr": 3e-3, "unlabeled_batch": 4, "student_steps": 2},
     "kate": {"k": 2},
     "lora": {"rank": 2, "steps": 3, "batch": 4},
+    "null_prompts": {"steps": 3, "batch": 4},
     "optiprompt": {"epochs": 1},
     "p_tuning": {"length": 2, "steps": 3, "batch": 4},
     "p_tuning_v2": {"length": 2, "steps": 3, "batch": 4},
@@ -38,7 +41,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "warp": {"steps": 3, "batch": 4},
 }
 ONE_OF_EACH = ("bert", "llama", "t5")
-MASKED = ("dart", "optiprompt", "soft_mixture", "warp")  # methods that need a mask in the middle of a text
+MASKED = ("adapet", "dart", "optiprompt", "soft_mixture", "warp")  # methods that need a mask in the middle of a text
 REFUSED = {
     ("autoprompt", "t5"),
     ("autoprompt", "bart"),
@@ -50,7 +53,7 @@ BARE = {("bitfit", "llama"), ("bitfit", "t5"), ("bitfit", "modernbert")}  # noth
 
 
 def fits(name: str, family: str) -> bool:
-    needs, lm = method(name).needs, tiny(family)
+    needs, lm = method(name, **QUICK[name]).needs, tiny(family)
     return lm.kind in needs.kinds and set(needs.can) <= lm.can
 
 

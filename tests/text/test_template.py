@@ -383,6 +383,7 @@ def test_lead(text: str, led: str) -> None:
 def test_only_field() -> None:
     assert Template.parse("{text} {text|lower} {mask}").only_field() == "text"
     assert Template.parse("{tokens:each}").only_field() == "tokens"
+    assert Template.parse("{text}{sep}{said}").only_field({"said"}) == "text"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from promptatlas.cli import print as show
 from promptatlas.cli.feed import STDIN, Item, feed
 from promptatlas.cli.options import Device, Folder, OtherLm, SameDtype, members, saved
 from promptatlas.cli.writing import Beams, MaxNew, decoding
+from promptatlas.data.descriptions import added
 from promptatlas.data.view import Choices
 from promptatlas.errors import DataError, PromptAtlasError, SettingError
 
@@ -101,11 +102,10 @@ def _one_by_one(prompt: Any, lm: Any, items: Sequence[Item], how: "Decode | None
 def _check(prompt: Any, item: Item) -> None:
     """Whether the item has what the template shows. Raises DataError with file and line."""
     one = members(prompt)[0]
-    made = {one.view.shown} if isinstance(one.view, Choices) else set()
-    wanted = [name for name in one.template.fields if name not in made]
+    wanted = [name for name in one.template.fields if name not in added(one.view)]
     wanted += [one.view.field] if isinstance(one.view, Choices) else []
     if isinstance(item.value, str):
-        if len(wanted) > 1 or made:
+        if len(wanted) > 1 or isinstance(one.view, Choices):
             names = ", ".join(f'"{name}": ...' for name in wanted)
             raise DataError(
                 f"{item.where}: a text, and the prompt wants several fields", hint=f"give JSON lines: {{{names}}}"

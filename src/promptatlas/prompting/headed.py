@@ -1,10 +1,11 @@
-"""A linear head in place of label words."""
+"""Templates without words: of fields alone, under a linear head in place of label words; of fields and a slot."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from promptatlas.data.view import One
 from promptatlas.demos.pick import NoDemos
+from promptatlas.errors import SettingError, near
 from promptatlas.lm.lm import LM
 from promptatlas.parts.head import head
 from promptatlas.prompting.prompt import Prompt
@@ -35,3 +36,21 @@ def headed(prompt: Prompt, lm: LM, labels: Sequence[str], *, seed: int, pool: Po
 def plain(fields: Sequence[str]) -> Template:
     """Fields alone, with the tokenizer's own mark between them."""
     return Template.parse("{sep}".join(f"{{{field}}}" for field in fields))
+
+
+def bare(order: Sequence[str], fields: Sequence[str]) -> Template:
+    """Fields and one slot, called "mask", with blanks between them and nothing else.
+
+    Raises:
+        SettingError: no slot or two, no field, one twice, or one that isn't among `fields`.
+
+    >>> bare(("premise", "mask", "hypothesis"), ("hypothesis", "premise"))
+    Template.parse('{premise} {mask} {hypothesis}')
+    """
+    for name in order:
+        if name not in (*fields, "mask"):
+            raise SettingError(f"`order` has `{name}`, which is no field", hint=near(name, (*fields, "mask")))
+    if "mask" not in order or len(order) < 2 or len(set(order)) < len(order):
+        said = ", ".join(f"`{name}`" for name in order)
+        raise SettingError(f"`order` is {said}", hint="it has `mask`, the slot, once, and fields, each once")
+    return Template.parse(" ".join(f"{{{name}}}" for name in order))

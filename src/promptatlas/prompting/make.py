@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from promptatlas.data.descriptions import added
 from promptatlas.data.task import Task
 from promptatlas.data.view import Choices, One, View
 from promptatlas.errors import DataError, TemplateError, near
@@ -121,8 +122,7 @@ def _check_writes(prompt: Prompt, task: Task) -> None:
 
 
 def _check_fields(prompt: Prompt, task: Task) -> None:
-    shown = {prompt.view.shown} if isinstance(prompt.view, Choices) else set()
-    there, at = {*task.fields, *shown}, 0
+    there, at = {*task.fields, *added(prompt.view)}, 0
     for piece in prompt.template.pieces:
         if isinstance(piece, FieldPiece | EachPiece) and piece.name not in there:
             problem = TemplateError(f"`{task.name}` has no field `{piece.name}`", hint=near(piece.name, there))

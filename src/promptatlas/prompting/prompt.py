@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from promptatlas.data.descriptions import added, labelled
 from promptatlas.data.example import Example
 from promptatlas.data.view import Answer, One, View
 from promptatlas.demos.pick import Demos, NoDemos
@@ -79,7 +80,7 @@ class Prompt:
     @property
     def labels(self) -> tuple[str, ...]:
         """In the order of the scores; empty where each example brings its own choices, or texts are written."""
-        return self.words.labels if isinstance(self.view, One) and not self.writes else ()
+        return () if self.writes else labelled(self.view, self.words.labels)
 
     @property
     def writes(self) -> bool:
@@ -181,7 +182,7 @@ class Prompt:
             return Example(dict(one))
         if not isinstance(one, str):
             raise DataError(f"`{one!r}` is no example", hint="give texts, mappings of fields, or examples")
-        return Example({self.template.only_field(): one})
+        return Example({self.template.only_field(added(self.view)): one})
 
     def check(self, lm: LM) -> None:
         """Refuse a model other than the one the prompt was learned on. Raises ArtifactError naming both."""

@@ -1,5 +1,6 @@
 """Answers out of a vocabulary: the words that can be read at one slot, and the examples whose answer is among them."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -44,3 +45,26 @@ def askable(examples: Sequence[Example], words: Words, split: str) -> tuple[Exam
         told = f"no answer of the {len(examples)} {split} examples is among the {len(words.words)} words"
         raise DataError(told, hint="are answers and words spelled alike, and each one token of the model?")
     return tuple(kept.values())
+
+
+def drawn(lm: LM, labels: Sequence[str], template: Template, *, seed: int) -> Words:
+    """A word for each label, drawn from those that are letters and one token at the template's slot.
+
+    Logan IV et al. 2022, arXiv:2106.13353, who leave out the first 1,000 tokens of the vocabulary. differs: it is told
+    by its tokens' letters what is no word.
+
+    Raises:
+        WordError: there are fewer such words than labels.
+    """
+    before = template.before(template.slots[0])
+    ids = [at for at in range(len(lm.vectors)) if at not in lm.special]
+    random.Random(seed).shuffle(ids)
+    found: dict[str, None] = {}
+    for at in ids:
+        word = lm.text([at]).strip()
+        if len(found) < len(labels) and word.isalpha() and lm.word(word, before) == (at,):
+            found[word] = None
+    if len(found) < len(labels):
+        told = f"{lm.name} has {len(found)} words of one token, for {len(labels)} labels"
+        raise WordError(told, hint="give each label a word of your own")
+    return Words.of(dict(zip(labels, found, strict=True)), single=True)

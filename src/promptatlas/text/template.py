@@ -26,7 +26,7 @@ without a slot is legal. What a field holds is never parsed, whatever it looks l
     TextRun(text='.', field=None, keep=False, demo=None)
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -191,8 +191,8 @@ class Template:
         at = 1 if self.pieces[:1] == (MarkPiece("start"),) else 0
         return self if self.pieces[at : at + 1] == (first,) else Template((*self.pieces[:at], first, *self.pieces[at:]))
 
-    def only_field(self) -> str:
-        """The one field's name.
+    def only_field(self, made: Container[str] = ()) -> str:
+        """The one field's name; those that are `made` for every example don't count.
 
         Raises:
             TemplateError: it shows none, or several; all are named.
@@ -200,9 +200,10 @@ class Template:
         >>> Template.parse("{text} It was {mask}. {text}").only_field()
         'text'
         """
-        if len(self.fields) == 1:
-            return self.fields[0]
-        what = "several fields, " + ", ".join(f"`{name}`" for name in self.fields) if self.fields else "no field"
+        fields = [name for name in self.fields if name not in made]
+        if len(fields) == 1:
+            return fields[0]
+        what = "several fields, " + ", ".join(f"`{name}`" for name in fields) if fields else "no field"
         raise TemplateError(f"`{self}` shows {what}, where one is needed", hint="give each example as fields by name")
 
     def _stretches(self) -> tuple[range, range]:

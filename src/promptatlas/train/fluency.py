@@ -8,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from promptatlas.errors import NeedsError, SettingError
-from promptatlas.lm.ask import Job, Places
+from promptatlas.lm.ask import Job
 from promptatlas.lm.lm import LM
 from promptatlas.lm.row import Row, Span
 from promptatlas.lm.site import Part
 from promptatlas.parts.head import LabelVectors, Said
 from promptatlas.prompting import Prompt
+from promptatlas.train.event import hide, surprise
 from promptatlas.train.loss import Batch
 
 SAID = "said"  # what the label's vector is called while it stands at the slot
@@ -87,14 +88,11 @@ def recovered(logp: Float[Tensor, " places"], right: bool) -> Float[Tensor, ""]:
     >>> [round(float(recovered(torch.tensor([0.25]).log(), right)), 4) for right in (True, False)]
     [1.3863, 0.2877]
     """
-    return (-logp if right else -torch.log1p(-logp.exp().clamp(max=1 - 1e-6))).mean()
+    return surprise(logp, right).mean()
 
 
 def _asked(row: Row, hidden: list[int], mask: int, parts: Mapping[str, Part]) -> Job:
     """The row with the label's vector at its slot and masks at these places, and the question what they were."""
-    ids = list(row.ids)
-    for at in hidden:
-        ids[at] = mask
+    told, places = hide(row, hidden, mask)
     said = (Span("part", SAID, at, at + 1) for slot in row.slots for at in slot.positions)
-    told = replace(row, ids=tuple(ids), spans=(*row.spans, *said))
-    return Job(told, (Places(tuple(hidden), tuple(row.ids[at] for at in hidden)),), parts)
+    return Job(replace(told, spans=(*row.spans, *said)), (places,), parts)

@@ -88,24 +88,30 @@ def margin(prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examples"]:
     Raises:
         DataError: an example whose target is no label.
     """
-    right, mass = _right(prompt, batch), prompt.mass(lm, batch.examples)
-    over = (1 - mass.gather(1, right.to(mass.device)) + mass).relu()  # [examples, labels]
-    return over.scatter(1, right.to(mass.device), 0.0).sum(1)
+    mass = prompt.mass(lm, batch.examples)
+    places = _column(prompt, batch.examples, mass)
+    over = (1 - mass.gather(1, places) + mass).relu()  # [examples, labels]
+    return over.scatter(1, places, 0.0).sum(1)
 
 
 def _lost(prompt: Prompt, lm: LM, batch: Batch, scored: Callable[[LM, Sequence[Example]], Tensor]) -> Tensor:
-    right, scores = _right(prompt, batch), scored(lm, batch.examples)
-    return -scores.gather(1, right.to(scores.device))[:, 0]
+    scores = scored(lm, batch.examples)
+    return -scores.gather(1, _column(prompt, batch.examples, scores))[:, 0]
 
 
-def _right(prompt: Prompt, batch: Batch) -> Tensor:
-    """Where each example's answer stands among the scores: [examples, 1]."""
-    return torch.tensor([[_place(prompt, one)] for one in batch.examples])
+def _column(prompt: Prompt, examples: Sequence[Example], scores: Tensor) -> Tensor:
+    """Where each example's answer stands among its scores: [examples, 1]."""
+    return torch.tensor(right(prompt, examples), device=scores.device)[:, None]
 
 
 def answers(prompt: Prompt, example: Example) -> tuple[str, ...]:
     """What an example may be answered with, in the order of its scores: the labels, or the choices it brings."""
     return prompt.view.options(example) if isinstance(prompt.view, Choices) else prompt.labels
+
+
+def right(prompt: Prompt, examples: Sequence[Example]) -> list[int]:
+    """Where each example's target stands among its answers. Raises DataError for a target that is none of them."""
+    return [_place(prompt, one) for one in examples]
 
 
 def _place(prompt: Prompt, example: Example) -> int:
