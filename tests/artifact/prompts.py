@@ -6,7 +6,7 @@ import torch
 
 from promptatlas.artifact.kinds import KINDS, Role
 from promptatlas.data.example import Example
-from promptatlas.data.view import Choices
+from promptatlas.data.view import Choices, Tags
 from promptatlas.demos.nearest import Nearest
 from promptatlas.demos.pick import Fixed, Random
 from promptatlas.lm.lm import LM
@@ -106,6 +106,12 @@ def every() -> dict[str, Prompt | Ensemble]:
         "nearest": replace(plain, demos=Nearest.over(lm(), POOL, k=1)),
         "calibrated": replace(
             plain, calibration=(Divide(prior=(0.25, 0.75)), PMI(domain=Template.parse("It is {mask}")))
+        ),
+        "tags": Prompt(
+            template=Template.parse("{tokens:each}"),
+            words=soft.Classifier(labels=labels, pool="each"),
+            parts={"head": Head(some(2, 32), some(2))},
+            view=Tags(),
         ),
         "choices": Prompt(template=Template.parse("{text}{mask}"), words=Own(), view=Choices(field="options")),
         "history": replace(plain, history=history()),

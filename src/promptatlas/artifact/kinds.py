@@ -59,6 +59,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
     "view": {
         "one": "promptatlas.data.view:One",
         "choices": "promptatlas.data.view:Choices",
+        "tags": "promptatlas.data.view:Tags",
     },
 }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from promptatlas.data.task import Task
 
 SPLITS = ("train", "dev", "test")
+MEASURED = ("label", "choice", "tags")  # kinds of task
 CHUNK = 256
 
 
@@ -62,14 +63,14 @@ def measured(prompt: Any, lm: Any, task: "Task", examples: "Sequence[Example]", 
     """What a prompt gets right, by all metrics of the task's kind; the task's own metric first.
 
     Raises:
-        DataError: a task whose answers aren't labels or choices.
+        DataError: a task whose answers aren't labels, choices or tags.
     """
     from promptatlas.data.metric import measure
 
-    if task.kind not in ("label", "choice"):
+    if task.kind not in MEASURED:
         raise DataError(
             f"`{task.name}` is of kind {task.kind}, which a prompt can't be measured on yet",
-            hint="give a task of kind label or choice",
+            hint="give a task of kind label, choice or tags",
         )
     bar.step("predicting", len(examples))
     answers = []

@@ -32,7 +32,10 @@ def predict(
     dtype: SameDtype = None,
     chunk: Annotated[int, typer.Option(help="How many are read before the first is answered.")] = CHUNK,
 ) -> None:
-    """Answer with a saved prompt: a JSON line of label and probabilities for each text, in order, of any number."""
+    """Answer with a saved prompt: a JSON line for each text, in order, of any number: label and probabilities.
+
+    For a list of items it holds tags, and the probability of each.
+    """
     if chunk < 1:
         raise SettingError(f"`--chunk` is {chunk}", hint="read 1 or more")
     items = feed(file)
@@ -42,9 +45,15 @@ def predict(
         bar.step("predicting")
         for some in _chunks(first, items, chunk):
             for answer in _answers(prompt, model, some):
-                line = {"label": answer.value, "probabilities": dict(answer.probabilities)}
-                show.line({**line, "why": answer.why} if answer.why else line)
+                show.line(_line(answer))
             bar.advance(len(some))
+
+
+def _line(answer: "Answer") -> dict[str, Any]:
+    line: dict[str, Any] = {"label": answer.value, "probabilities": dict(answer.probabilities)}
+    if isinstance(answer.value, tuple):
+        line = {"tags": list(answer.value), "probabilities": list(answer.each)}
+    return {**line, "why": answer.why} if answer.why else line
 
 
 def _chunks(first: Sequence[Item], items: Iterator[Item], size: int) -> Iterator[list[Item]]:
@@ -98,6 +107,9 @@ def _check(prompt: Any, item: Item) -> None:
             raise DataError(
                 f"{item.where}: a text, and the prompt wants several fields", hint=f"give JSON lines: {{{names}}}"
             )
+        if one.template.each:
+            hint = f'give JSON lines: {{"{one.template.each.name}": ["…", "…"]}}'
+            raise DataError(f"{item.where}: a text, and the prompt wants a list of items", hint=hint)
         return
     for name in wanted:
         if name not in item.value:

@@ -17,7 +17,7 @@ from promptatlas.artifact.folder import check_ours, remove, settle
 from promptatlas.artifact.save import FILES, save, size
 from promptatlas.cli import print as show
 from promptatlas.cli import unfinished
-from promptatlas.cli.evaluate import measured
+from promptatlas.cli.evaluate import MEASURED, measured
 from promptatlas.cli.options import members, model
 from promptatlas.cli.print import Bar
 from promptatlas.cli.unfinished import Request
@@ -31,6 +31,7 @@ from promptatlas.train.needs import Method
 from promptatlas.train.run import Cancelled, Run
 
 STOPPED = 130  # exit code of what was interrupted
+NO_WORDS = {"choice": "brings its own choices", "tags": "has tags"}
 
 
 def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
     save(learned, out)
     remove(unfinished.run_folder(out))
     figures = [one.history[-1].figures for one in members(learned) if one.history]
-    dev = measured(learned, lm, task, task.dev, bar) if task.dev and task.kind in ("label", "choice") else {}
+    dev = measured(learned, lm, task, task.dev, bar) if task.dev and task.kind in MEASURED else {}
     return {
         "method": request.method,
         "task": task.name,
@@ -91,11 +92,9 @@ def _data(request: Request) -> tuple[Task, Prompt]:
     if words is None and task.kind == "label":
         given = " ".join(f"--words {label}=..." for label in task.labels)
         raise SettingError(f"`{task.name}` has no label words of its own", hint=f"give each label its words: {given}")
-    if request.words is not None and task.kind == "choice":
-        raise SettingError(
-            f"`{task.name}` brings its own choices, and label words were given", hint="leave --words out"
-        )
-    start = prompt(template, None if task.kind == "choice" else words)
+    if request.words is not None and task.kind in NO_WORDS:
+        raise SettingError(f"`{task.name}` {NO_WORDS[task.kind]}, and label words were given", hint="leave --words out")
+    start = prompt(template, None if task.kind in NO_WORDS else words)
     check_fit(start, task)
     return (task.few(request.shots, request.seed) if request.shots else task), start
 
