@@ -7,7 +7,7 @@ import torch
 from promptatlas.artifact.kinds import KINDS, Role
 from promptatlas.data.descriptions import Descriptions
 from promptatlas.data.example import Example
-from promptatlas.data.view import Choices
+from promptatlas.data.view import Choices, Tags
 from promptatlas.demos.nearest import Nearest
 from promptatlas.demos.pick import Fixed, Random
 from promptatlas.lm.lm import LM
@@ -112,6 +112,12 @@ def every() -> dict[str, Prompt | Ensemble]:
             plain,
             template=Template.parse("{text}{sep}{description} {mask}"),
             view=Descriptions(("a", "b", "c"), {"c": "这是猫。", "a": "It is up.", "b": "down"}, right="down"),
+        ),
+        "tags": Prompt(
+            template=Template.parse("{tokens:each}"),
+            words=soft.Classifier(labels=labels, pool="each"),
+            parts={"head": Head(some(2, 32), some(2))},
+            view=Tags(),
         ),
         "choices": Prompt(template=Template.parse("{text}{mask}"), words=Own(), view=Choices(field="options")),
         "history": replace(plain, history=history()),

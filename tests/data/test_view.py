@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from promptatlas.data.example import Example
-from promptatlas.data.view import Answer, Choices, One, view_from
+from promptatlas.data.view import Answer, Choices, One, Tags, view_from
 from promptatlas.errors import ArtifactError, DataError, SettingError
 
 EXAMPLE = Example({"q": "Which is red?", "choices": ("a rose", "a leaf", "a sky")}, "a rose", "train:3")
@@ -134,7 +134,9 @@ def test_an_example_without_choices_is_refused():
     assert str(error.value) == "example `k`: `choices` is not a list of choices"
 
 
-@pytest.mark.parametrize("view", [One(), Choices(), Choices(field="options", shown="one", right="yes")])
+@pytest.mark.parametrize(
+    "view", [One(), Choices(), Choices(field="options", shown="one", right="yes"), Tags(), Tags(field="words")]
+)
 def test_a_view_is_rebuilt_from_its_config(view):
     assert view_from(view.config()) == view
     assert type(view).build(view.config(), view.tensors()) == view

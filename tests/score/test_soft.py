@@ -4,10 +4,12 @@ from tests.score.asking import fold
 
 from promptatlas.data.example import Example
 from promptatlas.errors import SettingError, WordError
+from promptatlas.lm.ask import Hidden, Read
 from promptatlas.lm.scripted import ScriptedLM
 from promptatlas.parts.head import Head
 from promptatlas.parts.head import LabelVectors as LabelRows
 from promptatlas.score.soft import Classifier, LabelVectors
+from promptatlas.text.template import Template
 
 LM = ScriptedLM(["a", "b"], lambda text: {"a": 0.0}, embedding=lambda text: (float(text.count("a")), 1.0))
 EXAMPLES = [Example({"text": "a a"}), Example({"text": "b"})]
@@ -29,6 +31,26 @@ def test_a_classifier_over_several_layers() -> None:
     parts = {"head": Head(torch.cat([WEIGHT, WEIGHT], -1), BIAS)}
     found = fold(LM, Classifier(labels=LABELS, layers=(-1, -2)), "{text}", EXAMPLES, parts=parts)
     torch.testing.assert_close(found, (torch.tensor(LOGITS) - BIAS) * 2 + BIAS)
+
+
+def test_a_classifier_of_each_item_scores_the_items_of_all_examples_one_behind_the_other() -> None:
+    words, parts = Classifier(labels=LABELS, pool="each"), {"head": Head(WEIGHT, BIAS)}
+    assert words.queries(LM, Template.parse("{tokens:each}"), EXAMPLES[0])[0].asks == (Hidden((-1,), "slot"),)
+    states = ([[2.0, 1.0], [0.0, 1.0]], [], [[-1.0, 3.0]])  # two items, none, one
+    readings = [[(Read(torch.tensor(one).reshape(-1, 2)),)] for one in states]
+    found = words.fold(readings, LM, Template.parse("{tokens:each}"), parts)
+    assert found.tolist() == [[2.0, 2.5, -1.0], [0.0, 2.5, 1.0], [-1.0, 6.5, 4.0]]  # W s + b, by hand
+    massed = words.fold(readings, LM, Template.parse("{tokens:each}"), parts, mass=True)
+    torch.testing.assert_close(massed, found.log_softmax(-1))
+
+
+def test_a_classifier_of_each_item_wants_items() -> None:
+    with pytest.raises(SettingError) as caught:
+        fold(LM, Classifier(labels=LABELS, pool="each"), "{text}", EXAMPLES, parts={"head": Head(WEIGHT, BIAS)})
+    assert str(caught.value) == (
+        "labels are read at each item, and `{text}` shows none\n\n"
+        "hint: write {tokens:each} where the items of a list are to be read"
+    )
 
 
 def test_label_vectors_stand_in_for_words() -> None:
@@ -86,7 +108,11 @@ def test_labels_have_to_be_told_apart(kind: type[Classifier] | type[LabelVectors
 
 @pytest.mark.parametrize(
     "words",
-    [Classifier(labels=LABELS, pool="mean", layers=(-1, 3), part="h"), LabelVectors(labels=LABELS, part="v")],
+    [
+        Classifier(labels=LABELS, pool="mean", layers=(-1, 3), part="h"),
+        Classifier(labels=LABELS, pool="each"),
+        LabelVectors(labels=LABELS, part="v"),
+    ],
 )
 def test_they_are_saved(words: Classifier | LabelVectors) -> None:
     assert type(words).build(words.config(), words.tensors()) == words

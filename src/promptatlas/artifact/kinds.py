@@ -60,6 +60,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "one": "promptatlas.data.view:One",
         "choices": "promptatlas.data.view:Choices",
         "descriptions": "promptatlas.data.descriptions:Descriptions",
+        "tags": "promptatlas.data.view:Tags",
     },
 }
 

@@ -92,12 +92,15 @@ def _hits(task: Task, answers: Sequence[Target]) -> str:
 
 
 def majority(task: Task) -> tuple[dict[str, float | int], str]:
-    """Figures and hits of always giving the commonest label of `train`, the first of equals."""
+    """Figures and hits of always giving the commonest label (or tag) of `train`, the first of equals."""
     clock = Clock()
     with clock.running():
-        counts = Counter(str(one.target) for one in task.train)
+        targets = [one.target for one in task.train]
+        counts = Counter(str(one) for some in targets for one in (some if isinstance(some, tuple) else (some,)))
         commonest = max(task.labels, key=lambda label: counts[label])
-    answers = [commonest] * len(task.test)
+        answers: list[Target] = [
+            (commonest,) * len(one.target) if isinstance(one.target, tuple) else commonest for one in task.test
+        ]
     return _figures(task, answers, clock, 0, 0), _hits(task, answers)
 
 

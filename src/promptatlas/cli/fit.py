@@ -38,7 +38,7 @@ WordLists = Annotated[
         show_default=False,
     ),
 ]
-Shots = Annotated[int, typer.Option(min=0, help="Labelled examples of each label; 0 is all there are.")]
+Shots = Annotated[int, typer.Option(min=0, help="Labelled examples of each label, of tags in all; 0 is all there are.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method (repeatable).", show_default=False),

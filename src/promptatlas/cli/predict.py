@@ -39,7 +39,8 @@ def predict(
 ) -> None:
     """Answer with a saved prompt: a JSON line for each text, in order, of any number.
 
-    It has a label and the probabilities of all; of a prompt that writes, the text and its probability.
+    It has a label and the probabilities of all; for a list of items tags, and the probability of each; of a prompt that
+    writes, the text and its probability.
     """
     if chunk < 1:
         raise SettingError(f"`--chunk` is {chunk}", hint="read 1 or more")
@@ -56,7 +57,9 @@ def predict(
 
 
 def _line(answer: "Answer") -> dict[str, Any]:
-    line = {"label": answer.value, "probabilities": dict(answer.probabilities)}
+    line: dict[str, Any] = {"label": answer.value, "probabilities": dict(answer.probabilities)}
+    if isinstance(answer.value, tuple):
+        line = {"tags": list(answer.value), "probabilities": list(answer.each)}
     return {**line, "why": answer.why} if answer.why else line
 
 
@@ -110,6 +113,9 @@ def _check(prompt: Any, item: Item) -> None:
             raise DataError(
                 f"{item.where}: a text, and the prompt wants several fields", hint=f"give JSON lines: {{{names}}}"
             )
+        if one.template.each:
+            hint = f'give JSON lines: {{"{one.template.each.name}": ["…", "…"]}}'
+            raise DataError(f"{item.where}: a text, and the prompt wants a list of items", hint=hint)
         return
     for name in wanted:
         if name not in item.value:

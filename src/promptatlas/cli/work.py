@@ -35,7 +35,7 @@ from promptatlas.train.run import Cancelled, Run
 from promptatlas.train.select import Selected, select
 
 STOPPED = 130  # exit code of what was interrupted
-WITHOUT_WORDS = {"choice": "brings its own choices", "text": "has its answers written"}
+WITHOUT_WORDS = {"choice": "brings its own choices", "tags": "has tags", "text": "has its answers written"}
 
 
 def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Counts: what each example adds to a metric, as columns to sum, and the metrics as formulas of the sums."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +10,12 @@ from sacrebleu.metrics.chrf import CHRF
 from seqeval.metrics.sequence_labeling import get_entities
 
 from promptatlas.data.example import Target
-from promptatlas.data.task import Kind
+from promptatlas.data.task import SPAN_TAG, Kind
+from promptatlas.data.view import OUTSIDE
 from promptatlas.errors import DataError, SettingError
 
 Array = NDArray[numpy.float64]
 Formulas = Mapping[str, Callable[[Array], Array]]  # name -> from sums [samples, columns] to values [samples]
-
-_SPAN_TAG = re.compile(r"O|[BIES]-.+")
 
 
 def columns_of(
@@ -130,15 +128,15 @@ def _set(value: Target) -> frozenset[str]:
 def _tags_columns(
     targets: Sequence[Target], answers: Sequence[Target], labels: Sequence[str]
 ) -> tuple[Array, Formulas]:
-    spans = all(_SPAN_TAG.fullmatch(tag) for target in targets for tag in _tags(target))
+    spans = all(SPAN_TAG.fullmatch(tag) for target in targets for tag in _tags(target))
     known = set(labels) or {tag for target in targets for tag in _tags(target)}
     rows = []
     for index, (target, answer) in enumerate(zip(map(_tags, targets), answers, strict=True)):
         given = _tags(answer) if answer is not None else ("",) * len(target)
         if len(given) != len(target):
             raise DataError(f"answer {index} has {len(given)} tags, its target {len(target)}")
-        valid = [tag in known or bool(spans and not labels and _SPAN_TAG.fullmatch(tag)) for tag in given]
-        kept = [tag if fine else "O" for tag, fine in zip(given, valid, strict=True)]
+        valid = [tag in known or bool(spans and not labels and SPAN_TAG.fullmatch(tag)) for tag in given]
+        kept = [tag if fine else OUTSIDE for tag, fine in zip(given, valid, strict=True)]
         true, said = (set(get_entities(list(tags))) if spans else set() for tags in (target, kept))
         right = sum(tag == one for tag, one in zip(given, target, strict=True))
         rows.append([len(true), len(said), len(true & said), right, len(target), len(target) - sum(valid)])

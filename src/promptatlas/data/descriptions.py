@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from promptatlas.data.example import Example
-from promptatlas.data.view import Answer, Choices, One, View
+from promptatlas.data.view import Answer, Choices, One, Tags, View
 from promptatlas.errors import SettingError, near
 
 
@@ -126,7 +126,7 @@ def labelled(view: View, labels: tuple[str, ...]) -> tuple[str, ...]:
     """The labels that are answered under words of these labels; none where each example brings its own choices."""
     if isinstance(view, Descriptions):
         return view.labels
-    return labels if isinstance(view, One) else ()
+    return labels if isinstance(view, One | Tags) else ()
 
 
 def added(view: View) -> frozenset[str]:

@@ -77,7 +77,7 @@ def _task(plan: _Plan, examples: Mapping[Split, tuple[Example, ...]], labels: tu
         test=examples.get("test", ()),
         unlabeled=examples.get("unlabeled", ()),
         metric=about.metric or ("exact_match" if short else ""),
-        template=about.template,
+        template=about.template or ("{tokens:each}" if plan.kind == "tags" else None),
         words=about.words,
         description=about.description,
         low=low,

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 from promptatlas.data.draw import few_shot
 from promptatlas.data.example import Example, Target
-from promptatlas.data.view import Choices, One, View
+from promptatlas.data.view import Choices, One, Tags, View
 from promptatlas.errors import DataError, SettingError, near
 
 Kind = Literal["label", "labels", "number", "tags", "choice", "text"]
@@ -24,6 +25,8 @@ METRICS: Mapping[Kind, tuple[str, ...]] = {
 }
 """What is measured of each kind; the first is the task's metric where it names none."""
 
+SPAN_TAG = re.compile(r"O|[BIES]-.+")  # of a span's beginning, inside, end or whole; or of none
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -38,7 +41,7 @@ class Task:
         dev: labelled examples to choose by.
         test: labelled examples to measure on; the same as `train` in a task read from one file, until `few` draws.
         unlabeled: examples without target.
-        metric: the one to go by; "" is the kind's first in `METRICS`.
+        metric: the one to go by; "" is the kind's first in `METRICS`, or accuracy where tags aren't of spans.
         template: one to start from, unparsed.
         words: label words to start from, by label.
         description: what the task asks, in a sentence.
@@ -65,12 +68,16 @@ class Task:
         """Check that what stands here fits together, and fill the metric in."""
         if self.kind not in KINDS:
             raise SettingError(f"no kind of task `{self.kind}`", hint=near(self.kind, KINDS))
+        other = next((tag for tag in self.labels if self.kind == "tags" and not SPAN_TAG.fullmatch(tag)), None)
         if not self.metric:
-            object.__setattr__(self, "metric", METRICS[self.kind][0])
+            object.__setattr__(self, "metric", METRICS[self.kind][0] if other is None else "accuracy")
         if self.metric not in METRICS[self.kind]:
             raise SettingError(
                 f"no metric `{self.metric}` for tasks of kind {self.kind}", hint=near(self.metric, METRICS[self.kind])
             )
+        if other is not None and self.metric != "accuracy":
+            hint = 'take "accuracy"; tags of spans are O, and B-, I-, E- or S- with a name'
+            raise SettingError(f"`{self.metric}` counts spans, and `{self.name}` has the tag `{other}`", hint=hint)
         if self.kind == "label":
             self._check_labels()
         for label in self.words or ():
@@ -81,8 +88,8 @@ class Task:
 
     @property
     def view(self) -> View:
-        """How one example becomes rows: a row a choice where it brings its own, else one row."""
-        return Choices() if self.kind == "choice" else One()
+        """How one example becomes rows: a row a choice where it brings its own; else one, with tags item by item."""
+        return Choices() if self.kind == "choice" else Tags() if self.kind == "tags" else One()
 
     def few(self, k: int, seed: int, *, dev: int | None = None) -> "Task":
         """The task with few labelled examples: k of each label in `train`, or k in all where the kind isn't "label".

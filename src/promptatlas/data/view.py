@@ -1,6 +1,7 @@
 """Views: one example as one row or many, and one answer out of their scores.
 
-Scores are array-like of floats, Float[rows labels]: a tensor, a numpy array, lists of lists.
+Scores are array-like of floats, Float[rows labels]: a tensor, a numpy array, lists of lists. Under `Tags` a row has a
+score row for each of its items.
 """
 
 import math
@@ -9,7 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from promptatlas.data.example import Example, Target
+from promptatlas.data.scores import log_odds, table
 from promptatlas.errors import ArtifactError, DataError, SettingError, near
+
+OUTSIDE = "O"  # the tag of what is no part of any span
 
 
 @dataclass(frozen=True)
@@ -19,14 +23,16 @@ class Answer:
     Attributes:
         value: a label, choice or text (number, set, tags for tasks of those kinds); None where nothing is answered.
         confidence: the value's probability.
-        probabilities: of every label or choice.
+        probabilities: of every label or choice; of tags none.
         why: what was out of the ordinary, for people; "" mostly.
+        each: of tags, the probability of every one.
     """
 
     value: Target
     confidence: float
     probabilities: Mapping[str, float] = field(default_factory=dict)
     why: str = ""
+    each: tuple[float, ...] = ()
 
 
 @runtime_checkable
@@ -73,7 +79,7 @@ class One:
         Raises:
             DataError: the scores have another shape, or one is not a number.
         """
-        return _answer(labels, _table(example, scores, 1, len(labels))[0], "label")
+        return _answer(labels, table(example, scores, 1, len(labels))[0], "label")
 
     def logits(self, scores: Any, labels: Sequence[str]) -> Any:
         """The one row."""
@@ -123,15 +129,10 @@ class Choices:
         Raises:
             DataError: the example has no such field, or it holds no texts.
         """
-        if self.field not in example.fields:
-            raise DataError(
-                f"example `{example.key}` has no field `{self.field}` with its choices",
-                hint=near(self.field, example.fields),
-            )
-        choices = example.fields[self.field]
-        if not isinstance(choices, Sequence) or isinstance(choices, str) or not choices:
+        choices = _listed(example, self.field, "choices")
+        if not choices:
             raise DataError(f"example `{example.key}`: `{self.field}` is not a list of choices")
-        return tuple(dict.fromkeys(str(choice) for choice in choices))
+        return tuple(dict.fromkeys(map(str, choices)))
 
     def rows(self, example: Example) -> tuple[Example, ...]:
         """A row a choice: the example with the choice under `shown`; its key and target stay."""
@@ -155,8 +156,8 @@ class Choices:
             raise SettingError(f"no label `{self.right}`", hint=near(self.right, labels))
         choices = self.options(example)
         right = labels.index(self.right) if self.right else 0
-        table = _table(example, scores, len(choices), len(labels))
-        return _answer(choices, [_log_odds(row, right) for row in table], "choice")
+        rows = table(example, scores, len(choices), len(labels))
+        return _answer(choices, [log_odds(row, right) for row in rows], "choice")
 
     def logits(self, scores: Any, labels: Sequence[str]) -> Any:
         """A choice's mass, or its log-odds."""
@@ -184,13 +185,71 @@ class Choices:
         return cls(**{name: config[name] for name in ("field", "shown", "right") if name in config})
 
 
+@dataclass(frozen=True)
+class Tags:
+    """One example is one row with a score row an item of its list; the answer is each item's likeliest label.
+
+    Items are scored apart, so the probability of an answer is the product of its tags'. Items at the end of a list that
+    a row had no room for were not read: they have no score row, and are answered `O` with probability 0.
+
+    Attributes:
+        field: where the example has its items, a sequence.
+    """
+
+    field: str = "tokens"
+    kind: ClassVar[str] = "tags"
+    version: ClassVar[int] = 1
+
+    def items(self, example: Example) -> tuple[object, ...]:
+        """The example's items. Raises DataError where it has no such field, or that holds no list."""
+        return tuple(_listed(example, self.field, "items"))
+
+    def rows(self, example: Example) -> tuple[Example, ...]:
+        """The example itself."""
+        self.items(example)
+        return (example,)
+
+    def fold(self, example: Example, scores: Any, labels: Sequence[str]) -> Answer:
+        """A tag an item out of Float[items labels], the first of equals; what doesn't sum to one is brought to it.
+
+        Raises:
+            DataError: there are more scores than items, they have another width, or one is not a number.
+        """
+        count = len(self.items(example))
+        read = [_answer(labels, row, "tag") for row in table(example, scores, min(len(scores), count), len(labels))]
+        unread = count - len(read)
+        why = next((one.why for one in read if one.why), "")
+        if unread:
+            why = f"the last {unread} of {count} items didn't fit, and are answered `{OUTSIDE}` unread"
+        each = (*(one.confidence for one in read), *[0.0] * unread)
+        value = (*(str(one.value) for one in read), *[OUTSIDE] * unread)
+        return Answer(value, math.prod(each, start=1.0), why=why, each=each)
+
+    def logits(self, scores: Any, labels: Sequence[str]) -> Any:
+        """None: raises SettingError, for there are as many answers as ways to tag all items."""
+        raise SettingError("tags are scored item by item", hint="use predict, or `prompting.items`")
+
+    def config(self) -> dict[str, Any]:
+        """Kind, version, and the field."""
+        return {"kind": self.kind, "version": self.version, "field": self.field}
+
+    def tensors(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any], tensors: Mapping[str, Any]) -> "Tags":
+        """The view again."""
+        return cls(config.get("field", "tokens"))
+
+
 def view_from(config: Mapping[str, Any]) -> View:
     """The view a `config()` was taken from.
 
     Raises:
         ArtifactError: its kind or version isn't known here.
     """
-    kinds: dict[str, type[One] | type[Choices]] = {One.kind: One, Choices.kind: Choices}
+    kinds: dict[str, type[One | Choices | Tags]] = {one.kind: one for one in (One, Choices, Tags)}
     kind, version = str(config.get("kind")), config.get("version", 1)
     if kind not in kinds:
         raise ArtifactError(f"no kind of view `{kind}`", hint=near(kind, kinds))
@@ -202,22 +261,15 @@ def view_from(config: Mapping[str, Any]) -> View:
     return kinds[kind].build(config, {})
 
 
-@runtime_checkable
-class _Array(Protocol):
-    def tolist(self) -> Any: ...
-
-
-def _table(example: Example, scores: Any, rows: int, labels: int) -> list[list[float]]:
-    listed = scores.tolist() if isinstance(scores, _Array) else scores
-    table = [[float(score) for score in row] for row in listed]
-    if len(table) != rows or any(len(row) != labels for row in table):
-        widths = sorted({len(row) for row in table})
+def _listed(example: Example, field: str, noun: str) -> Sequence[object]:
+    if field not in example.fields:
         raise DataError(
-            f"example `{example.key}` has scores of {len(table)} rows by {widths} labels, not {rows} by {labels}"
+            f"example `{example.key}` has no field `{field}` with its {noun}", hint=near(field, example.fields)
         )
-    if any(math.isnan(score) or score == math.inf for row in table for score in row):
-        raise DataError(f"example `{example.key}` has a score that is not a number")
-    return table
+    listed = example.fields[field]
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        raise DataError(f"example `{example.key}`: `{field}` is not a list of {noun}")
+    return listed
 
 
 def _answer(names: Sequence[str], scores: Sequence[float], noun: str) -> Answer:
@@ -230,13 +282,3 @@ def _answer(names: Sequence[str], scores: Sequence[float], noun: str) -> Answer:
     return Answer(
         names[scores.index(most)], 1 / total, {name: mass / total for name, mass in zip(names, masses, strict=True)}
     )
-
-
-def _log_odds(row: Sequence[float], right: int) -> float:
-    others = [score for index, score in enumerate(row) if index != right]
-    if not others or row[right] == -math.inf:
-        return row[right]
-    most = max(others)
-    if most == -math.inf:
-        return math.inf
-    return row[right] - most - math.log(math.fsum(math.exp(score - most) for score in others))

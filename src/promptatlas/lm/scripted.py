@@ -126,7 +126,9 @@ class ScriptedLM:
                 ids += self.layout.hole(widths.get(run.name, 1))
                 slots.append(Slot(run.name, tuple(range(start, len(ids)))))
             elif isinstance(run, TextRun | ItemsRun):
-                ids += self.tokens(run.text if isinstance(run, TextRun) else " ".join(run.items))
+                for text in (run.text,) if isinstance(run, TextRun) else run.items:
+                    slots += [Slot(run.field, (len(ids),))] if isinstance(run, ItemsRun) else []
+                    ids += self.tokens(text)
                 spans.append(Span("field" if run.field else "text", run.field or "", start, len(ids), run.demo))
             elif isinstance(run, PartRun):
                 ids += _check(run.name, parts[run.name])

@@ -99,7 +99,7 @@ class AdapterTuning:
             prompt = prompt.plus(norms=onto(norms(lm), prompt.parts.get("norms")))
             rates["norms"] = self.lr
         if self.answer == "head":
-            prompt, rates["head"] = headed(prompt, lm, task.labels, seed=self.seed), self.head_lr
+            prompt, rates["head"] = headed(prompt, lm, task, seed=self.seed), self.head_lr
         optim = each(rates, weight_decay=self.weight_decay, schedule="linear", warmup=self.warmup)
         terms = [Term(task.train, nll, batch=self.batch)]
         tuned = tune(prompt, lm, terms, optim=optim, steps=self.steps, seed=self.seed, flat=None, run=run)

@@ -76,7 +76,7 @@ class BitFit:
         prompt = replace(prompt, calibration=()).plus(**{self.which: onto(fresh, prompt.parts.get(self.which))})
         optim: dict[str, Optim] = {self.which: Optim(lr=self.lr)}
         if self.answer == "head":
-            prompt = headed(prompt, lm, task.labels, seed=self.seed)
+            prompt = headed(prompt, lm, task, seed=self.seed)
             optim["head"] = Optim(lr=self.head_lr)
         terms = [Term(task.train, nll, batch=self.batch)]
         tuned = tune(prompt, lm, terms, optim=optim, steps=self.steps, seed=self.seed, flat=None, run=run)

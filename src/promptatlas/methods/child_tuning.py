@@ -85,7 +85,7 @@ class ChildTuning:
         prompt = replace(prompt, calibration=()).plus(weights=onto(full(lm), prompt.parts.get("weights")))
         rates = {"weights": self.lr}
         if self.answer == "head":
-            prompt, rates["head"] = headed(prompt, lm, task.labels, seed=self.seed), self.head_lr
+            prompt, rates["head"] = headed(prompt, lm, task, seed=self.seed), self.head_lr
         masks = None
         if self.mode == "D":
             found = fisher(prompt, lm, task.train, nll, part="weights", batch=self.batch, seed=self.seed)

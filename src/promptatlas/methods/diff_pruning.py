@@ -86,7 +86,7 @@ class DiffPruning:
         self.needs.under(self.answer).check(self.name, lm, task, prompt)
         prompt = replace(prompt, calibration=())
         if self.answer == "head":
-            prompt = headed(prompt, lm, task.labels, seed=self.seed)
+            prompt = headed(prompt, lm, task, seed=self.seed)
         if "diff" not in prompt.parts:
             prompt = run.stage("chosen", lambda: self._chosen(lm, task, prompt, run))
         kept = {"diff": self._linear(self.fixed_lr)} if "diff" in prompt.trainable() else {}  # all may be pruned

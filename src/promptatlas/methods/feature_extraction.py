@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, cast
 
 from promptatlas.data.task import Task
-from promptatlas.data.view import One
 from promptatlas.demos.pick import NoDemos
 from promptatlas.lm.lm import LM
 from promptatlas.parts.mix import mix
@@ -41,7 +40,7 @@ class FeatureExtraction:
 
     Attributes:
         layers: "all", mixed, or "last" alone, which the paper finds to be a handicap.
-        pool: the state of a text: "first", "last", "mean", or "" for what suits the kind.
+        pool: the state the head reads for a label: "first", "last", "mean", or "" for what suits the kind.
         steps: of training; they cost next to nothing.
         batch: examples a step.
         lr: the learning rate.
@@ -61,6 +60,7 @@ class FeatureExtraction:
     needs: ClassVar[Needs] = Needs(
         can=("gradient", "hidden"),
         splits=("train",),
+        tasks=("label", "tags"),
         slot=False,
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )
@@ -70,7 +70,7 @@ class FeatureExtraction:
         """Train the head on the plain fields; one that the prompt has already is where training starts."""
         run = run or Run()
         self.needs.check(self.name, lm, task, prompt)
-        prompt = replace(prompt, demos=NoDemos(), calibration=(), view=One())
+        prompt = replace(prompt, demos=NoDemos(), calibration=())
         if "head" not in prompt.parts:
             prompt = self._started(lm, task, prompt)
         optim = {"head": Optim(lr=self.lr, weight_decay=self.weight_decay)}
@@ -80,7 +80,7 @@ class FeatureExtraction:
 
     def _started(self, lm: LM, task: Task, prompt: Prompt) -> Prompt:
         """With a fresh head of all layers, or of the last."""
-        last = headed(prompt, lm, task.labels, seed=self.seed, pool=self.pool or None)
+        last = headed(prompt, lm, task, seed=self.seed, pool=self.pool or None)
         if self.layers == "last":
             return last
         made = mix(lm, len(task.labels), seed=self.seed)

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from promptatlas.data.task import Task
-from promptatlas.data.view import One
 from promptatlas.demos.pick import NoDemos
 from promptatlas.lm.lm import LM
 from promptatlas.parts.weights import full
@@ -39,7 +38,8 @@ class FineTuning:
     """Settings of fine-tuning.
 
     Attributes:
-        pool: the state the head reads: "first" ([CLS], sec. 3.2), "last", "mean", or "" for what suits the kind.
+        pool: the state the head reads for a label: "first" ([CLS], sec. 3.2), "last", "mean", or "" for what suits the
+            kind.
         steps: of training.
         batch: examples a step.
         lr: the highest learning rate of the model's weights.
@@ -62,6 +62,7 @@ class FineTuning:
     needs: ClassVar[Needs] = Needs(
         can=("gradient", "hidden", "weights"),
         splits=("train",),
+        tasks=("label", "tags"),
         slot=False,
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )
@@ -75,12 +76,11 @@ class FineTuning:
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
         """Train a fresh head and the model's weights on the plain fields, separated by the tokenizer's own mark."""
         run = run or Run()
-        prompt = replace(
-            prompt, parts={}, demos=NoDemos(), calibration=(), view=One(), history=()
-        )  # all is learned anew
+        prompt = replace(prompt, parts={}, demos=NoDemos(), calibration=(), history=())  # all is learned anew
         self.needs.check(self.name, lm, task, prompt)
-        prompt = replace(prompt, template=plain(prompt.template.fields), parts={"weights": full(lm)})
-        prompt = headed(prompt, lm, task.labels, seed=self.seed, pool=self.pool or None)
+        template = plain(prompt.template.fields, prompt.template.each)
+        prompt = replace(prompt, template=template, parts={"weights": full(lm)})
+        prompt = headed(prompt, lm, task, seed=self.seed, pool=self.pool or None)
         rates = {"weights": self.lr, "head": self.head_lr}
         optim = each(rates, weight_decay=self.weight_decay, schedule="linear", warmup=self.warmup)
         terms = [Term(task.train, nll, batch=self.batch)]

@@ -81,7 +81,7 @@ class IA3:
             prompt = prompt.plus(ia3=scale(lm, outputs=outputs, inputs=["down"] if "down" in self.places else []))
         rates = {"ia3": self.lr}
         if self.answer == "head":
-            prompt, rates["head"] = headed(prompt, lm, task.labels, seed=self.seed), self.head_lr
+            prompt, rates["head"] = headed(prompt, lm, task, seed=self.seed), self.head_lr
         optim = each(rates, kind=self.optim, schedule="linear", warmup=self.warmup)
         terms = [Term(task.train, nll, batch=self.batch)]
         tuned = tune(prompt, lm, terms, optim=optim, steps=self.steps, seed=self.seed, flat=None, run=run)

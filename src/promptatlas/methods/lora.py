@@ -84,7 +84,7 @@ class LoRA:
             prompt = prompt.plus(lora=part)
         rates = {"lora": self.lr}
         if self.answer == "head":
-            prompt, rates["head"] = headed(prompt, lm, task.labels, seed=self.seed), self.head_lr
+            prompt, rates["head"] = headed(prompt, lm, task, seed=self.seed), self.head_lr
         optim = each(rates, weight_decay=self.weight_decay, schedule="linear", warmup=self.warmup)
         terms = [Term(task.train, nll, batch=self.batch)]
         tuned = tune(prompt, lm, terms, optim=optim, steps=self.steps, seed=self.seed, flat=None, run=run)

@@ -9,7 +9,7 @@ Relations: `prompt_tuning` trains vectors at the input alone; `prefix_tuning` is
 Differs: text keeps its positions, nothing is left out of the prefix in training, the last step is kept: `paper=True`
 turns all three. The head reads the state itself (the official code: through a pooler), in a masked model the mean
 over tokens, which says more than [CLS] in a small one; the prefix starts small (`scale`); the template stays around the
-text. Rate, steps and batch suit small models and few labels. Labels of tokens (the paper's tagging) are not scored.
+text. Rate, steps and batch suit small models and few labels.
 
 Example:
     >>> import promptatlas
@@ -23,13 +23,12 @@ from typing import ClassVar, Literal
 
 from promptatlas.data.read import read_task
 from promptatlas.data.task import Task
-from promptatlas.demos.pick import NoDemos
 from promptatlas.lm.lm import LM
-from promptatlas.parts.head import head
 from promptatlas.parts.prefix import Prefix
 from promptatlas.parts.reparam import MLPPrefix, flat, origin, started
 from promptatlas.prompting import Prompt
-from promptatlas.score.soft import POOLS, Classifier
+from promptatlas.prompting.headed import classified
+from promptatlas.score.soft import POOLS
 from promptatlas.train.family import shared
 from promptatlas.train.loop import Term, tune
 from promptatlas.train.loss import nll
@@ -45,7 +44,7 @@ class PTuningV2:
     Attributes:
         length: positions of the prefix; simple classification wants fewer than 20 (the paper).
         answer: "head", a linear classifier as in the paper, or "words", the prompt's own label words.
-        pool: the state the head reads: "first" ([CLS], the paper's), "last", "mean", or "" for what suits the kind.
+        pool: the state the head reads for a label: "first" ([CLS], the paper's), "last", "mean", or "" for the kind's.
         scale: deviation of the prefix's start, where there is no MLP.
         mid: width of an MLP the prefix is trained through, dropped afterwards (official code: 512); 0: none.
         dropout: share of keys and values left out in training.
@@ -80,7 +79,7 @@ class PTuningV2:
 
     name: ClassVar[str] = "p_tuning_v2"
     needs: ClassVar[Needs] = Needs(
-        can=("gradient", "prefix", "hidden"), splits=("train",), slot=False,
+        can=("gradient", "prefix", "hidden"), splits=("train",), tasks=("label", "tags"), slot=False,
         parts={"prefix": ("prefix", "reparametrised")}, instead={"prefix": ("prompt_tuning",)},
     )  # fmt: skip
     published: ClassVar[Mapping[str, object]] = {  # BoolQ's run script, but for its 100 epochs: set `steps` to as many
@@ -91,7 +90,8 @@ class PTuningV2:
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
         """Train prefix and head; parts the prompt has under these names already are where training starts."""
         run = run or Run()
-        self.needs.check(self.name, lm, task, prompt)
+        needs = self.needs if self.answer == "head" else replace(self.needs, tasks=("label",))
+        needs.check(self.name, lm, task, prompt)
         prompt = replace(prompt, calibration=())
         pool, optim = self.pool or POOLS[lm.kind], Optim(lr=self.lr)
         if "prefix" not in prompt.parts:
@@ -104,8 +104,7 @@ class PTuningV2:
                 seed=self.seed, run=run,
             )  # fmt: skip
         if self.answer == "head" and "head" not in prompt.parts:
-            words = Classifier(labels=task.labels, pool=pool)
-            prompt = replace(prompt.plus(head=head(lm, len(task.labels), seed=self.seed)), words=words, demos=NoDemos())
+            prompt = classified(prompt, lm, task, seed=self.seed, pool=pool)
         trained = ("prefix", "head") if self.answer == "head" else ("prefix",)
         tuned = tune(
             prompt, lm, [Term(task.train, nll, batch=self.batch)], optim=dict.fromkeys(trained, optim),

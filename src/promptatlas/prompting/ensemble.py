@@ -9,12 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from promptatlas.data.example import Example
-from promptatlas.data.view import Answer, One
+from promptatlas.data.view import Answer, One, Tags
 from promptatlas.errors import SettingError
 from promptatlas.lm.ask import Decode
 from promptatlas.lm.lm import LM
+from promptatlas.prompting.history import Step
 from promptatlas.prompting.likelihood import likelihood
-from promptatlas.prompting.prompt import Given, Prompt, Step, scored
+from promptatlas.prompting.prompt import Given, Prompt, scored
 from promptatlas.prompting.writing import voted
 
 
@@ -50,6 +51,8 @@ class Ensemble:
                 f"{len(self.weights)} weights for {len(self.prompts)} prompts: {self.weights}",
                 hint="one each, not all 0",
             )
+        if any(isinstance(one.view, Tags) for one in self.prompts):
+            raise SettingError("prompts for tags don't answer together", hint="take one of them")
         labels = {one.labels for one in self.prompts}
         if len(labels) > 1:
             raise SettingError(

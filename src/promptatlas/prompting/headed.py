@@ -3,39 +3,61 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from promptatlas.data.view import One
+from promptatlas.data.task import Task
+from promptatlas.data.view import One, Tags
 from promptatlas.demos.pick import NoDemos
 from promptatlas.errors import SettingError, near
 from promptatlas.lm.lm import LM
 from promptatlas.parts.head import head
 from promptatlas.prompting.prompt import Prompt
 from promptatlas.score.soft import POOLS, Classifier, Pool
+from promptatlas.text.pieces import EachPiece
 from promptatlas.text.template import Template
 
 
-def headed(prompt: Prompt, lm: LM, labels: Sequence[str], *, seed: int, pool: Pool | None = None) -> Prompt:
-    """The prompt with a fresh head (part `head`) for these labels; one that has a head already keeps it.
+def headed(prompt: Prompt, lm: LM, task: Task, *, seed: int, pool: Pool | None = None) -> Prompt:
+    """The prompt with a fresh head (part `head`) for the task's labels; one that has a head already keeps it.
 
     Demonstrations go, and so does the template's text where no part stands in it: the head reads `plain` fields.
 
     Args:
         prompt: its other parts stay.
         lm: gives the width of the states.
-        labels: in the order of the head's rows.
+        task: its labels, in the order of the head's rows; of tags every item of the template's list is read.
         seed: of the head's start.
         pool: the state it reads; None: what suits the kind of model (`POOLS`).
     """
     if "head" in prompt.parts:
         return prompt
-    template = prompt.template if prompt.template.parts else plain(prompt.template.fields)
-    words = Classifier(labels=tuple(labels), pool=pool or POOLS[lm.kind])
-    fresh = prompt.plus(head=head(lm, len(labels), seed=seed))
-    return replace(fresh, template=template, words=words, demos=NoDemos(), view=One(), calibration=())
+    template = prompt.template
+    if not template.parts:
+        template = plain(template.fields, template.each)
+    return classified(replace(prompt, template=template), lm, task, seed=seed, pool=pool or POOLS[lm.kind])
 
 
-def plain(fields: Sequence[str]) -> Template:
-    """Fields alone, with the tokenizer's own mark between them."""
-    return Template.parse("{sep}".join(f"{{{field}}}" for field in fields))
+def classified(prompt: Prompt, lm: LM, task: Task, *, seed: int, pool: Pool) -> Prompt:
+    """The same, but with the prompt's own template."""
+    fresh = prompt.plus(head=head(lm, len(task.labels), seed=seed))
+    return answering(fresh, classifier(task, pool))
+
+
+def answering(prompt: Prompt, words: Classifier) -> Prompt:
+    """The prompt with a head's answers, and so without demonstrations and calibration."""
+    each = prompt.template.each
+    view = Tags(each.name) if each and words.pool == "each" else One()
+    return replace(prompt, words=words, view=view, demos=NoDemos(), calibration=())
+
+
+def classifier(task: Task, pool: Pool, part: str = "head") -> Classifier:
+    """What reads a task's labels off a head's states: pooled so, or where items have tags at each item."""
+    return Classifier(labels=task.labels, pool="each" if task.kind == "tags" else pool, part=part)
+
+
+def plain(fields: Sequence[str], each: EachPiece | None = None) -> Template:
+    """Fields alone, with the tokenizer's own mark between them; `each` is the one that is shown item by item."""
+    return Template.parse(
+        "{sep}".join(str(each) if each and each.name == field else f"{{{field}}}" for field in fields)
+    )
 
 
 def bare(order: Sequence[str], fields: Sequence[str]) -> Template:

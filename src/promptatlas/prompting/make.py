@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from promptatlas.data.descriptions import added
 from promptatlas.data.task import Task
-from promptatlas.data.view import Choices, One, View
+from promptatlas.data.view import Choices, One, Tags, View
 from promptatlas.errors import DataError, TemplateError, near
 from promptatlas.prompting.prompt import BETWEEN, Prompt
 from promptatlas.prompting.rows import Verbalizer
 from promptatlas.score.own import Own
+from promptatlas.score.soft import EACH
 from promptatlas.score.words import Words
 from promptatlas.text.parse import located
 from promptatlas.text.pieces import EachPiece, FieldPiece
@@ -29,10 +30,11 @@ def prompt(
     Args:
         template: see `promptatlas.Template`.
         words: label -> its word or words; `Words(...)` where they fold otherwise than by default; None where every
-            example brings its own choices, whose texts are then the answers.
+            example brings its own choices, whose texts are then the answers, and where a list's items get tags, which
+            a method trains a head for.
         between: text between two demonstrations.
-        view: how an example becomes rows; a row a choice where there are no words, else one row. One row and no words
-            is a prompt whose answers are texts it writes: `view=task.view` is what suits a task.
+        view: how an example becomes rows; where there are no words, a row a choice, or tags of `{tokens:each}`. One row
+            and no words is a prompt whose answers are texts it writes: `view=task.view` is what suits a task.
 
     Raises:
         TemplateError: the template can't be read; the message names the column.
@@ -46,12 +48,11 @@ def prompt(
         raise TemplateError(
             "the template is empty", hint='say where the text and the answer go: "{text} It was {mask}."'
         )
-    own = words is None
     return Prompt(
         template=parsed,
         words=Own() if words is None else Words.of(words) if isinstance(words, Mapping) else words,
         between=Template.parse(between) if isinstance(between, str) else between,
-        view=view or (Choices() if own else One()),
+        view=view or (One() if words is not None else Tags(parsed.each.name) if parsed.each else Choices()),
     )
 
 
@@ -85,12 +86,15 @@ def check_fit(prompt: Prompt, task: Task) -> None:
     """Whether a prompt can answer a task.
 
     Raises:
-        TemplateError: the template shows a field the task doesn't have, with its column.
-        DataError: a label of the task has no word; or one has labels, choices or texts, and the other doesn't.
+        TemplateError: the template shows a field the task doesn't have, with its column; or has no place for tags.
+        DataError: a label of the task has no word; or one has labels, choices, tags or texts, and the other doesn't.
     """
     _check_fields(prompt, task)
     if (task.kind == "text") is not prompt.writes:
         _check_writes(prompt, task)
+    if task.kind == "tags":
+        _check_tags(prompt, task)
+        return
     if task.kind == "choice":
         if isinstance(prompt.view, One):
             raise DataError(
@@ -119,6 +123,19 @@ def _check_writes(prompt: Prompt, task: Task) -> None:
         f"`{task.name}` is of kind text, its answers are written, and the prompt has {has}",
         hint="fit one for it: promptatlas fit prefix_tuning --lm pocket-causal",
     )
+
+
+def _check_tags(prompt: Prompt, task: Task) -> None:
+    if not prompt.template.has_each:
+        raise TemplateError(f"`{task.name}` has a tag an item, and `{prompt.template}` shows no items", hint=EACH)
+    if not isinstance(prompt.view, Tags):
+        raise DataError(
+            f"`{task.name}` has tags, and the prompt answers with a label an example",
+            hint="leave the words out: a method trains a head for the tags",
+        )
+    for tag in () if isinstance(prompt.words, Own) else task.labels:
+        if tag not in prompt.labels:
+            raise DataError(f"the prompt doesn't know the tag `{tag}` of `{task.name}`", hint=near(tag, prompt.labels))
 
 
 def _check_fields(prompt: Prompt, task: Task) -> None:

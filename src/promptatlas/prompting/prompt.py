@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from promptatlas.data.descriptions import added, labelled
 from promptatlas.data.example import Example
-from promptatlas.data.view import Answer, One, View
+from promptatlas.data.view import Answer, One, Tags, View
 from promptatlas.demos.pick import Demos, NoDemos
 from promptatlas.errors import ArtifactError, DataError, SettingError
 from promptatlas.lm.ask import Decode, Text
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
+from promptatlas.prompting.history import Step, model, plain
 from promptatlas.prompting.rows import Line, Reader, Verbalizer, together
 from promptatlas.prompting.writing import texts, written
 from promptatlas.score.calibrate import Calibration
@@ -28,25 +29,6 @@ from promptatlas.text.template import Template
 
 Given = Example | str | Mapping[str, object] | Iterable[Example | str | Mapping[str, object]]
 BETWEEN = Template.parse("\n\n")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One method's work on a prompt.
-
-    Attributes:
-        method: its name.
-        settings: its settings, as JSON.
-        lm: name, hashes, dtype of the model it was done on.
-        task: identity of the task's data.
-        figures: what was measured.
-    """
-
-    method: str
-    settings: Mapping[str, Any]
-    lm: Mapping[str, str]
-    task: str
-    figures: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,8 +56,10 @@ class Prompt:
     history: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
-        """Freeze the mapping of parts."""
+        """Freeze the mapping of parts; refuse a calibration of tags."""
         object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
+        if self.calibration and isinstance(self.view, Tags):
+            raise SettingError("scores of tags can't be calibrated", hint="leave `calibration` out")
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -108,13 +92,16 @@ class Prompt:
 
         Seconds are left out of the figures: the same seed gives the same bytes.
         """
-        settings = {one.name: _plain(getattr(method, one.name)) for one in fields(method)}
+        settings = {one.name: plain(getattr(method, one.name)) for one in fields(method)}
         kept = {name: figure for name, figure in figures.items() if name != "seconds"}
         step = Step(method=method.name, settings=settings, lm=model(lm), task=task, figures=kept)
         return replace(self, history=(*self.history, step))
 
     def mass(self, lm: LM, examples: Given) -> Float[Tensor, "examples labels"]:
-        """Log-probability mass of each label under the model, before calibration; not normalised over labels."""
+        """Log-probability mass of each label under the model, before calibration; not normalised over labels.
+
+        Of tags a row an item that was read, the examples' one behind the other.
+        """
         self.check(lm)
         lines, _ = self.lines(lm, self.examples(examples))
         return self.reader(lm).fold(lines, mass=True)
@@ -126,6 +113,7 @@ class Prompt:
 
         Raises:
             ArtifactError: the prompt was learned on another model.
+            SettingError: the answers are tags, which are scored item by item (`prompting.items`).
         """
         return scored(lm, [self], self.examples(examples))[0]
 
@@ -148,6 +136,7 @@ class Prompt:
         with torch.no_grad():
             mass = self._mass(lm, lines, whole=abstain > 0)
             scores = self._settled(lm, lines, mass)
+            owners = self.reader(lm).items(lines) if isinstance(self.view, Tags) else owners
             total = mass.exp().sum(-1) if abstain > 0 else None
         answers = [
             self.view.fold(one, scores[start:end], self.words.labels)
@@ -251,7 +240,7 @@ class Prompt:
             f"calibration {i}": c for i, c in enumerate(self.calibration)
         }
         for name, one in {"words": self.words, "demos": self.demos, "view": self.view, **named}.items():
-            digest.update(repr((name, one.kind, one.version, _plain(one.config()))).encode())
+            digest.update(repr((name, one.kind, one.version, plain(one.config()))).encode())
             for tensor_name, tensor in sorted(one.tensors().items()):
                 digest.update(tensor_name.encode())
                 digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
@@ -279,20 +268,6 @@ def scored(lm: LM, prompts: Sequence[Prompt], examples: Sequence[Example]) -> li
             masses = together([(prompts[at].reader(lm), asked[at][1]) for at in some], mass=whole)
             found |= zip(some, masses, strict=True)
     return [one._scores(lm, lines, owners, found[at]) for at, (one, lines, owners) in enumerate(asked)]
-
-
-def model(lm: LM) -> dict[str, str]:
-    """What is kept of a model in a history: its name, its hashes and its dtype."""
-    return {"name": lm.name, **lm.identity, "dtype": lm.dtype}
-
-
-def _plain(value: Any) -> Any:
-    """JSON of settings: numbers, strings, lists and objects; anything else by its text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, tuple | list | frozenset | set):
-        return [_plain(one) for one in (sorted(value) if isinstance(value, frozenset | set) else value)]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def _abstained(answer: Answer, share: float) -> Answer:

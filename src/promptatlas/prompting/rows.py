@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -181,6 +182,11 @@ class Reader:
                 return False
 
         return Line(line.template, line.example, shrink(list(line.demos), fits, self.drop))
+
+    def items(self, lines: Sequence[Line]) -> list[tuple[int, int]]:
+        """Where the scores of lines read item by item begin and end: one a slot, and items that were cut have none."""
+        ends = [0, *accumulate(len(row.slots) for row in self.encode(lines))]
+        return list(pairwise(ends))
 
     def runs(self, line: Line) -> Runs:
         """A line as text runs; demonstrations show their label's word."""

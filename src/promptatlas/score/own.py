@@ -56,8 +56,11 @@ class Own:
 
         Raises:
             DataError: a row without the field.
-            WordError: a text without tokens.
+            WordError: a text without tokens, or nowhere to put it.
         """
+        if not template.slots:
+            hint = "put {mask} in it; for tags, fit a method that trains a head first"
+            raise WordError(f"`{template}` has no slot where an answer's text could stand", hint=hint)
         if self.field not in example.fields:
             raise DataError(
                 f"example `{example.key}` has no field `{self.field}` to score", hint=near(self.field, example.fields)

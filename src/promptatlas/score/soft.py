@@ -18,9 +18,10 @@ from promptatlas.score.inplace import tokens_in_place
 from promptatlas.score.words import Words
 from promptatlas.text.template import Template
 
-Pool = Literal["first", "last", "mean", "slot"]
+Pool = Literal["first", "last", "mean", "slot", "each"]
 
 AMONG = ("labels", "vocabulary")
+EACH = "write {tokens:each} where the items of a list are to be read"
 
 # the state that stands for a whole text: the mean where all states see it, else the one that has seen it all
 POOLS: Mapping[Kind, Pool] = {"masked": "mean", "causal": "last", "seq2seq": "mean"}
@@ -29,7 +30,7 @@ POOLS: Mapping[Kind, Pool] = {"masked": "mean", "causal": "last", "seq2seq": "me
 class HeadPart(Part, Protocol):
     """Label logits out of states."""
 
-    def __call__(self, states: Float[Tensor, "examples hidden"]) -> Float[Tensor, "examples labels"]:
+    def __call__(self, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows labels"]:
         """A logit a label."""
 
 
@@ -46,7 +47,8 @@ class Classifier:
 
     Attributes:
         labels: in the order of the head's rows.
-        pool: which state: of the "first" or the "last" token, the "mean" over tokens, or that at the "slot".
+        pool: which state: of the "first" or the "last" token, the "mean" over tokens, or that at the "slot"; or "each":
+            that at the first piece of every item of `{tokens:each}`, each with a score row of its own.
         layers: whose states, side by side; -1 is the last.
         part: the head's name among the prompt's parts.
     """
@@ -78,8 +80,12 @@ class Classifier:
         parts: Mapping[str, Part] | None = None,
         mass: bool = False,
     ) -> tuple[Query, ...]:
-        """The pooled state."""
-        return (Query(asks=(Hidden(self.layers, self.pool),)),)
+        """The pooled state, or the states at items. Raises SettingError where the template shows no items."""
+        if self.pool != "each":
+            return (Query(asks=(Hidden(self.layers, self.pool),)),)
+        if not template.has_each:
+            raise SettingError(f"labels are read at each item, and `{template}` shows none", hint=EACH)
+        return (Query(asks=(Hidden(self.layers, "slot"),)),)
 
     def fold(
         self,
@@ -89,12 +95,17 @@ class Classifier:
         parts: Mapping[str, Part],
         *,
         mass: bool = False,
-    ) -> Float[Tensor, "examples labels"]:
-        """The head's logits; with `mass` log-probabilities over the labels, which are all there is."""
+    ) -> Float[Tensor, "rows labels"]:
+        """The head's logits; with `mass` log-probabilities over the labels, which are all there is.
+
+        A row an example; of "each" a row an item that was read, those of an example behind those of the one before.
+        """
         if not readings:
             return torch.zeros(0, len(self.labels))
         head = cast(HeadPart, _part(self.part, parts))
-        return _scores(head(_one_slot(readings)), self.labels, self.part, mass=mass)
+        each = self.pool == "each"
+        states = torch.cat([reading[0].values for (reading,) in readings]) if each else _one_slot(readings)
+        return _scores(head(states), self.labels, self.part, mass=mass)
 
     def config(self) -> dict[str, Any]:
         """Its fields."""
@@ -249,8 +260,8 @@ def _one_slot(readings: Sequence[Sequence[Reading]]) -> Float[Tensor, "examples 
 
 
 def _scores(
-    logits: Float[Tensor, "examples asked"], labels: Sequence[str], part: str, *, mass: bool
-) -> Float[Tensor, "examples labels"]:
+    logits: Float[Tensor, "rows asked"], labels: Sequence[str], part: str, *, mass: bool
+) -> Float[Tensor, "rows labels"]:
     if logits.shape[1] != len(labels):
         raise SettingError(f"the part `{part}` scores {logits.shape[1]} labels, and the prompt has {len(labels)}")
     return logits.log_softmax(-1) if mass else logits

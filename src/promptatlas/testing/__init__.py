@@ -2,7 +2,17 @@
 
 from promptatlas.testing.check_lm import check_lm
 from promptatlas.testing.contract import check_method, check_part
-from promptatlas.testing.tasks import toy, toy_prompt
+from promptatlas.testing.tasks import toy, toy_prompt, toy_tags, toy_tags_prompt
 from promptatlas.testing.tiny import names, tiny
 
-__all__ = ["check_lm", "check_method", "check_part", "names", "tiny", "toy", "toy_prompt"]
+__all__ = [
+    "check_lm",
+    "check_method",
+    "check_part",
+    "names",
+    "tiny",
+    "toy",
+    "toy_prompt",
+    "toy_tags",
+    "toy_tags_prompt",
+]

@@ -14,11 +14,13 @@ from promptatlas.artifact.load import load
 from promptatlas.artifact.save import save
 from promptatlas.data.example import Example
 from promptatlas.data.task import Task
+from promptatlas.data.view import Tags
 from promptatlas.errors import NeedsError
 from promptatlas.lm.ask import Job, Reading, Tokens
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
 from promptatlas.prompting import Ensemble, Prompt
+from promptatlas.prompting.items import items
 from promptatlas.testing.check_lm import check_lm, rows, words
 from promptatlas.testing.same import claim, fingerprint, hashed, same, same_readings
 from promptatlas.testing.tasks import toy, toy_prompt
@@ -68,7 +70,7 @@ def check_method(method: Method, lm: LM, task: Task | None = None, prompt: Promp
     Args:
         method: the method, with settings that make it quick.
         lm: the model, in float32.
-        task: the toy task where not given.
+        task: the toy task where not given; of labels, choices of one number, or tags.
         prompt: what to fit; the toy task's where not given.
 
     Raises:
@@ -83,7 +85,8 @@ def check_method(method: Method, lm: LM, task: Task | None = None, prompt: Promp
         with torch.no_grad():
             _check_scores(method.name, fitted, lm, examples)
             _check_saved(method.name, fitted, lm, examples)
-            _check_mixed(method.name, fitted, prompt, lm, examples)
+            old, asked = (toy_prompt(), toy().test[:6]) if _untaught(prompt) else (prompt, examples)
+            _check_mixed(method.name, [fitted, old], lm, [examples, asked])
         again = method.fit(lm, task, prompt)
         claim(_keys(again) == _keys(fitted), f"`{method.name}` gives another prompt for the same seed")
         claim(fitted.history[: len(prompt.history)] == prompt.history, f"`{method.name}` rewrites history")
@@ -115,14 +118,15 @@ def _refused(method: Method, lm: LM, task: Task, prompt: Prompt, what: str) -> N
 
 
 def _check_scores(name: str, fitted: Prompt | Ensemble, lm: LM, examples: Sequence[Example]) -> None:
-    scores = fitted.score(lm, examples)
-    same(scores.exp().sum(-1), torch.ones(len(examples)), f"probabilities of `{name}` don't sum to one")
-    alone = torch.cat([fitted.score(lm, [one]) for one in examples])
+    each = _scored(fitted, lm, examples)
+    scores = torch.cat(each)
+    same(scores.exp().sum(-1), torch.ones(len(scores)), f"probabilities of `{name}` don't sum to one")
+    alone = torch.cat([row for one in examples for row in _scored(fitted, lm, [one])])
     same(alone, scores, f"the batch shows in scores of `{name}`")
-    turned = fitted.score(lm, list(reversed(examples))).flip(0)
+    turned = torch.cat(_scored(fitted, lm, list(reversed(examples)))[::-1])
     same(turned, scores, f"the order shows in scores of `{name}`")
-    values = [fitted.labels[int(row.argmax())] for row in scores]
-    told = [answer.value for answer in fitted.predict(lm, examples)]
+    values = [tuple(fitted.labels[at] for at in rows.argmax(-1).tolist()) for rows in each]
+    told = [one.value if isinstance(one.value, tuple) else (one.value,) for one in fitted.predict(lm, examples)]
     claim(values == told, f"`{name}` predicts other labels than it scores highest")
 
 
@@ -131,13 +135,30 @@ def _check_saved(name: str, fitted: Prompt | Ensemble, lm: LM, examples: Sequenc
         save(fitted, Path(folder) / "saved")
         loaded = load(Path(folder) / "saved")
     claim(_keys(loaded) == _keys(fitted), f"the prompt of `{name}` isn't the same after saving and loading")
-    same(loaded.score(lm, examples), fitted.score(lm, examples), f"the prompt of `{name}`, loaded, scores differently")
+    before, after = (torch.cat(_scored(one, lm, examples)) for one in (fitted, loaded))
+    same(after, before, f"the prompt of `{name}`, loaded, scores differently")
 
 
-def _check_mixed(name: str, fitted: Prompt | Ensemble, prompt: Prompt, lm: LM, examples: Sequence[Example]) -> None:
-    """Rows of the new prompt and of the old one in a single read."""
-    mine = [job for one in _members(fitted) for job in _jobs(one, lm, examples)]
-    others = _jobs(prompt, lm, examples)
+def _scored(prompt: Prompt | Ensemble, lm: LM, examples: Sequence[Example]) -> list[Tensor]:
+    """An example's log-probabilities: [1, labels], or [items, labels] where it has tags."""
+    if isinstance(prompt, Prompt) and isinstance(prompt.view, Tags):
+        return items(prompt, lm, examples)
+    return list(prompt.score(lm, examples)[:, None])
+
+
+def _untaught(prompt: Prompt) -> bool:
+    """Whether it can't be asked before a method has made it a head."""
+    return isinstance(prompt.view, Tags) and "head" not in prompt.parts
+
+
+def _check_mixed(
+    name: str, prompts: Sequence[Prompt | Ensemble], lm: LM, examples: Sequence[Sequence[Example]]
+) -> None:
+    """Rows of the new prompt and of an old one in a single read."""
+    mine, others = (
+        [job for one in _members(prompt) for job in _jobs(one, lm, some)]
+        for prompt, some in zip(prompts, examples, strict=True)
+    )
     mixed = [job for pair in zip(mine, others, strict=False) for job in pair] + mine[len(others) :]
     apart: dict[int, Reading] = {}
     for some in (mine, others):

@@ -1,16 +1,19 @@
-"""A toy task that any method can learn: the label is told by one word of the text."""
+"""Toy tasks that any method can learn: the label is told by one word of the text, a tag by the word itself."""
 
 import random
 
 from promptatlas.data.example import Example
 from promptatlas.data.task import Task
+from promptatlas.data.view import OUTSIDE, Tags
 from promptatlas.prompting import Prompt
+from promptatlas.score.own import Own
 from promptatlas.score.words import Words
 from promptatlas.text.template import Template
 
 TELLING = {"pets": ("cat", "dog"), "weather": ("rain", "hill")}
 FILLING = ("the", "old", "grey", "town", "sat", "on", "mat", "over", "and", "while", "ran", "that", "movie", "film")
 TEMPLATE = Template.parse("{text} It was {mask}")
+TAGS_TEMPLATE = Template.parse("{tokens:each}")
 WORDS = {"pets": ("good",), "weather": ("bad",)}
 
 
@@ -38,6 +41,32 @@ def toy(train: int = 32, dev: int = 8, test: int = 32, unlabeled: int = 8, *, se
 def toy_prompt() -> Prompt:
     """A prompt for it that every kind of model can be asked."""
     return Prompt(template=TEMPLATE, words=Words(words=WORDS))
+
+
+def toy_tags(train: int = 32, dev: int = 8, test: int = 32, *, seed: int = 0) -> Task:
+    """The same texts as lists of words, of which the telling one is tagged "B-pets" or "B-weather", all others "O"."""
+    texts = toy(train, dev, test, 0, seed=seed)
+    return Task(
+        name="toy tags",
+        kind="tags",
+        fields=("tokens",),
+        labels=(*(f"B-{label}" for label in TELLING), OUTSIDE),
+        train=tuple(map(_tagged, texts.train)),
+        dev=tuple(map(_tagged, texts.dev)),
+        test=tuple(map(_tagged, texts.test)),
+        template=str(TAGS_TEMPLATE),
+    )
+
+
+def toy_tags_prompt() -> Prompt:
+    """What a method that trains a head starts from; it has nothing to answer with yet."""
+    return Prompt(template=TAGS_TEMPLATE, words=Own(), view=Tags())
+
+
+def _tagged(example: Example) -> Example:
+    words = str(example.fields["text"]).split()
+    told = {word: f"B-{label}" for label, some in TELLING.items() for word in some}
+    return Example({"tokens": words}, tuple(told.get(word, OUTSIDE) for word in words), example.key)
 
 
 def _examples(rng: random.Random, split: str, size: int) -> tuple[Example, ...]:

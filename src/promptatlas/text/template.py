@@ -122,9 +122,14 @@ class Template:
         return DemosPiece() in self.pieces
 
     @property
+    def each(self) -> EachPiece | None:
+        """The list it shows item by item, a slot at every one; None where it shows none so."""
+        return next((piece for piece in self.pieces if isinstance(piece, EachPiece)), None)
+
+    @property
     def has_each(self) -> bool:
         """Whether it has a slot at every item of a list."""
-        return any(isinstance(piece, EachPiece) for piece in self.pieces)
+        return self.each is not None
 
     def render(
         self,

@@ -22,10 +22,12 @@ from promptatlas.demos.pick import NoDemos
 from promptatlas.errors import ArtifactError, NeedsError, SettingError, TemplateError
 from promptatlas.lm.ask import Order
 from promptatlas.lm.lm import LM
+from promptatlas.parts.head import head
 from promptatlas.parts.weights import full
 from promptatlas.prompting import Prompt
-from promptatlas.prompting.headed import headed, plain
+from promptatlas.prompting.headed import answering, plain
 from promptatlas.prompting.make import check_fit
+from promptatlas.score.soft import POOLS, Classifier
 from promptatlas.score.words import Words
 from promptatlas.text.template import Template
 from promptatlas.train.em import accuracy
@@ -215,7 +217,8 @@ def student(
     optim = each({"weights": lessons.optim.lr, "head": head_lr}, weight_decay=lessons.optim.weight_decay,
                  schedule="linear", warmup=0.1)  # fmt: skip
     terms = [Term(lessons.texts, soft(target, temperature), batch=batch)]
-    fresh = headed(bare, lm, prompt.labels, seed=seed)
+    words = Classifier(labels=prompt.labels, pool=POOLS[lm.kind])  # in the order of the target's columns
+    fresh = answering(bare.plus(head=head(lm, len(prompt.labels), seed=seed)), words)
     return tune(fresh, lm, terms, optim=optim, steps=steps, seed=seed, flat=None, run=lessons.run)
 
 

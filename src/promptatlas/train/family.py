@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float
 from torch import Tensor
 
+from promptatlas.data.target import LISTED
 from promptatlas.data.task import Task
-from promptatlas.data.view import One
-from promptatlas.demos.pick import NoDemos
 from promptatlas.errors import NeedsError
 from promptatlas.lm.lm import LM
 from promptatlas.parts.head import head
 from promptatlas.prompting import Prompt
-from promptatlas.prompting.headed import plain
+from promptatlas.prompting.headed import answering, classifier, plain
 from promptatlas.score.soft import Classifier, Pool
+from promptatlas.text.pieces import EachPiece
 from promptatlas.text.template import Template
 from promptatlas.train.loop import Term, tune
 from promptatlas.train.loss import Batch, nll
@@ -24,15 +24,14 @@ from promptatlas.train.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Through:
-    """The loss of a task's labels through a head of its own: a number an example."""
+    """The loss of a task's labels, or tags, through a head of its own: a number an example."""
 
     template: Template
     words: Classifier
 
     def __call__(self, prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examples"]:
-        """Minus the log-probability of each label."""
-        mine = replace(prompt, template=self.template, words=self.words, view=One(), demos=NoDemos())
-        return nll(mine, lm, batch)
+        """As `nll` has it."""
+        return nll(answering(replace(prompt, template=self.template), self.words), lm, batch)
 
     def key(self) -> str:
         """The same for equal templates and labels."""
@@ -49,21 +48,21 @@ def shared(
     dropped.
 
     Raises:
-        NeedsError: a task whose targets aren't labels, or that has no train examples.
+        NeedsError: a task whose targets are neither labels nor tags, or that has no train examples.
     """
     for task in tasks:
-        if task.kind != "label" or not task.train:
-            what = "no train examples" if task.kind == "label" else f"targets of kind {task.kind}"
+        if task.kind not in ("label", "tags") or not task.train:
+            what = f"targets of kind {task.kind}" if task.train else "no train examples"
             raise NeedsError(f"a part can't be shared with `{task.name}`, which has {what}")
-    templates = [prompt.template, *(plain(task.fields) for task in tasks[1:])]
+    lists = {"tags": EachPiece(LISTED["tags"])}
+    templates = [prompt.template, *(plain(task.fields, lists.get(task.kind)) for task in tasks[1:])]
     names = [f"head-{at}" for at in range(len(tasks))]
     heads = {
         name: head(lm, len(task.labels), seed=seed + at)
         for at, (name, task) in enumerate(zip(names, tasks, strict=True))
     }
     terms = [
-        Term(task.train, Through(template=template, words=Classifier(labels=task.labels, pool=pool, part=name)),
-             batch=batch)
+        Term(task.train, Through(template=template, words=classifier(task, pool, name)), batch=batch)
         for task, template, name in zip(tasks, templates, names, strict=True)
     ]  # fmt: skip
     whole = replace(prompt, parts={**prompt.parts, **heads})

@@ -13,11 +13,12 @@ from torch import Tensor
 from promptatlas.artifact.load import under
 from promptatlas.data.draw import batch_at
 from promptatlas.data.example import Example
+from promptatlas.data.view import Tags
 from promptatlas.errors import PromptAtlasError, SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.train.checkpoint import Checkpoint, Dev, Progress, read, write
-from promptatlas.train.loss import Batch, answers, generator
+from promptatlas.train.loss import Batch, answers, generator, tagged
 from promptatlas.train.plan import Plan, named
 from promptatlas.train.run import Event, Run
 from promptatlas.train.share import World, sum_gradients, total
@@ -208,6 +209,9 @@ class Fit:
         if not places:
             return sums
         batch = _batch(dev, places, self.progress.step, self.plan.seed)
+        if isinstance(prompt.view, Tags):
+            shares, losses = tagged(prompt, self.lm, batch.examples)
+            return torch.stack([shares.sum(), losses.sum()]).to(sums)
         if not all(one.target in answers(prompt, one) for one in dev):
             sums[1] = self.plan.terms[0].loss(prompt, self.lm, batch).sum()
             return sums

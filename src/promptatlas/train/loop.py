@@ -48,8 +48,9 @@ def tune(
         steps: the most steps.
         seed: of batches, dropout and whatever parts and losses draw.
         dev: examples to measure on.
-        keep: parts after the last step, or those with the best dev accuracy (of equal ones, the lowest dev loss). Where
-            targets are not labels, the first term's loss on the dev examples decides.
+        keep: parts after the last step, or those with the best dev accuracy (of equal ones, the lowest dev loss). Of
+            tags that is an example's share of right ones; where targets are neither labels nor tags, the first term's
+            loss on the dev examples decides.
         every: steps between two measurements.
         patience: measurements without a better one after which training stops.
         flat: training stops when for three windows of 100 steps the mean loss hasn't fallen by this share of the first

@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from promptatlas.data.example import Example
-from promptatlas.data.view import Choices
-from promptatlas.errors import DataError, NeedsError, SettingError
+from promptatlas.data.view import Choices, Tags
+from promptatlas.errors import DataError, NeedsError, SettingError, near
 from promptatlas.lm.ask import Job, Places
 from promptatlas.lm.lm import LM
 from promptatlas.lm.row import Row
 from promptatlas.prompting import Prompt
+from promptatlas.prompting.items import items
 
 ASKED, MASKED, SWAPPED = 0.15, 0.8, 0.1  # Devlin et al. 2019, arXiv:1810.04805, sec. 3.1
 
@@ -62,11 +63,13 @@ def generator(*key: int | str) -> torch.Generator:
 
 
 def nll(prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examples"]:
-    """Minus the log-probability of each example's label among all labels.
+    """Minus the log-probability of each example's label among all labels; of tags the mean over the example's items.
 
     Raises:
-        DataError: an example whose target is no label.
+        DataError: an example whose target is no label, or whose tags are not a label an item.
     """
+    if isinstance(prompt.view, Tags):
+        return tagged(prompt, lm, batch.examples)[1]
     return _lost(prompt, lm, batch, prompt.score)
 
 
@@ -102,6 +105,38 @@ def _lost(prompt: Prompt, lm: LM, batch: Batch, scored: Callable[[LM, Sequence[E
 def _column(prompt: Prompt, examples: Sequence[Example], scores: Tensor) -> Tensor:
     """Where each example's answer stands among its scores: [examples, 1]."""
     return torch.tensor(right(prompt, examples), device=scores.device)[:, None]
+
+
+def tagged(
+    prompt: Prompt, lm: LM, examples: Sequence[Example]
+) -> tuple[Float[Tensor, " examples"], Float[Tensor, " examples"]]:
+    """The share of each example's tags that are found likeliest, and the mean of minus their log-probability.
+
+    Both are of the items that were read; of none they are 1 and 0.
+
+    Raises:
+        DataError: an example whose tags are not a label an item.
+    """
+    wanted = [_tags(prompt, one) for one in examples]
+    shares, losses = [], []
+    for scores, places in zip(items(prompt, lm, examples), wanted, strict=True):
+        right = torch.tensor(places[: len(scores)], dtype=torch.long, device=scores.device)
+        most = scores.new_tensor(max(1, len(scores)))
+        missed = (scores.detach().argmax(-1) != right).sum()
+        shares.append(1 - missed / most)
+        losses.append(-scores.gather(1, right[:, None]).sum() / most)
+    return torch.stack(shares), torch.stack(losses)
+
+
+def _tags(prompt: Prompt, example: Example) -> list[int]:
+    name = f"example `{example.key}`" if example.key else "an example"
+    count = len(prompt.view.items(example)) if isinstance(prompt.view, Tags) else 0
+    if not isinstance(example.target, tuple) or len(example.target) != count:
+        raise DataError(f"{name} has {count} items and the target {example.target!r}", hint="every item has one tag")
+    for tag in example.target:
+        if tag not in prompt.labels:
+            raise DataError(f"{name} has the tag `{tag}`, which is no label", hint=near(tag, prompt.labels))
+    return [prompt.labels.index(tag) for tag in example.target]
 
 
 def answers(prompt: Prompt, example: Example) -> tuple[str, ...]:

@@ -36,8 +36,10 @@ class Needs:
     instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def under(self, answer: str) -> "Needs":
-        """What is needed where a "head" answers and not "words": labels and states to read, but no slot."""
-        return replace(self, can=(*self.can, "hidden"), tasks=("label",), slot=False) if answer == "head" else self
+        """What is needed where a "head" answers and not "words": labels or tags and states to read, but no slot."""
+        if answer != "head":
+            return self
+        return replace(self, can=(*self.can, "hidden"), tasks=("label", "tags"), slot=False)
 
     def check(self, method: str, lm: LM, task: Task, prompt: Prompt) -> None:
         """Raise NeedsError for the first thing that is missing; ArtifactError for a prompt learned on another model."""
@@ -58,6 +60,8 @@ class Needs:
             faults.append((task.kind, f"needs a task of kind {kinds}, and `{task.name}` is of kind {task.kind}"))
         if task.kind == "text" and "generate" not in lm.can:
             faults.append(("generate", f"needs a model that writes for texts, and `{lm.name}` is {lm.kind}"))
+        elif task.kind == "tags":
+            faults += _untagged(lm, prompt)
         splits = {"train": task.train, "dev": task.dev, "test": task.test, "unlabeled": task.unlabeled}
         empty = [split for split in self.splits if not splits[split]]
         faults += [(split, f"needs {split} examples, and `{task.name}` has none") for split in empty]
@@ -74,6 +78,16 @@ HINTS = {
     "generate": WRITERS,
     "parts": "give that part another name, or start from a prompt without it",
 }
+
+
+def _untagged(lm: LM, prompt: Prompt) -> Sequence[tuple[str, str]]:
+    """What is missing to read tags."""
+    faults: list[tuple[str, str]] = []
+    if lm.kind == "seq2seq":
+        faults.append((lm.kind, f"reads tags in a masked or causal model, and `{lm.name}` is {lm.kind}"))
+    if not prompt.template.has_each:
+        faults.append(("each", f"reads tags at `{{tokens:each}}`, and the template is `{prompt.template}`"))
+    return faults
 
 
 def _either(names: Sequence[str]) -> str:

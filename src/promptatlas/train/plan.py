@@ -88,6 +88,7 @@ def _digest(examples: Sequence[Example]) -> str:
     digest = sha256()
     for one in examples:
         target = sorted(one.target) if isinstance(one.target, frozenset) else one.target
-        texts = {name: value if isinstance(value, str | int | float) else "" for name, value in one.fields.items()}
+        shown = (str, int, float, list, tuple)
+        texts = {name: value if isinstance(value, shown) else "" for name, value in one.fields.items()}
         digest.update(repr((one.key, target, sorted(texts.items()))).encode())
     return digest.hexdigest()
