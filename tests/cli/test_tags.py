@@ -80,7 +80,7 @@ def test_what_is_wrong_is_said(command: Command, names: Path, tmp_path: Path, se
         "write {tokens:each} where the items of a list are to be read",
     )
     message, hint = fails(method="prompt_tuning")
-    assert message == "`prompt_tuning` needs a task of kind label or choice, and `names0` is of kind tags"
+    assert message == "`prompt_tuning` needs a task of kind label or choice or text, and `names0` is of kind tags"
     assert hint.endswith("these would do: `feature_extraction`, `fine_tuning`, `p_tuning_v2`")
     assert "reads tags in a masked or causal model" in fails("--lm", seq2seq)[0]
     assert only_names(tmp_path) <= {"out"}

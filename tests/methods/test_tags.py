@@ -142,7 +142,7 @@ def test_an_example_without_items_does_no_harm() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "kinds"),
     [
-        ("prompt_tuning", {}, "label or choice"),
+        ("prompt_tuning", {}, "label or choice or text"),
         ("pattern_tuning", {}, "label or choice"),
         ("in_context", {}, "label or choice"),
         ("lora", {}, "label or choice"),

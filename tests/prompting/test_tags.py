@@ -128,7 +128,7 @@ def test_the_labels_are_the_tags() -> None:
         ),
         (
             lambda lm: tagger().predict(lm, EXAMPLES, abstain=0.1),
-            "only label words have a mass to abstain by, and this prompt has a head\n\nhint: abstain=0",
+            "only label words have a mass to abstain by, and this prompt has none\n\nhint: abstain=0",
         ),
         (
             lambda lm: replace(tagger(), calibration=(Divide(prior=(0.2, 0.3, 0.5)),)),

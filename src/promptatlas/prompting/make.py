@@ -102,7 +102,7 @@ def check_fit(prompt: Prompt, task: Task) -> None:
                 hint="leave the words out: the choices are the answers",
             )
         return
-    if task.kind == "label" and not prompt.labels:
+    if task.kind == "label" and (not prompt.labels or isinstance(prompt.view, Tags)):
         raise DataError(
             f"`{task.name}` has labels, and the prompt has no words for them", hint="give each label its words"
         )
