@@ -19,7 +19,7 @@ Example:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -47,7 +47,7 @@ class EFL:
         start: what learned entailment: the folder of a saved prompt; a task of pairs, by name or path, to train on
             first; or "none".
         descriptions: label -> a sentence that says what it means; of two labels one is enough, the other is then what
-            doesn't follow. None given: what the prompt's template says with the label's word.
+            doesn't follow. None: what the prompt's template says with the label's word.
         entailed: of a task of two texts, the label under which the second follows from the first: no descriptions then.
         negatives: descriptions of other labels an example is paired with, drawn anew each time.
         label: what the start calls "it follows".
@@ -62,7 +62,7 @@ class EFL:
     """
 
     start: str
-    descriptions: Mapping[str, str] = field(default_factory=dict)
+    descriptions: Mapping[str, str] | None = None
     entailed: str = ""
     negatives: int = 1
     label: str = "entailment"
@@ -88,7 +88,7 @@ class EFL:
         """Train weights and head on pairs; with "none", those of a prompt that tells entailment are where it starts."""
         run = run or Run()
         replace(self.needs, splits=("train",) if self.steps else ()).check(self.name, lm, task, prompt)
-        asked = ask(task, prompt, self.descriptions, self.entailed)
+        asked = ask(task, prompt, self.descriptions or {}, self.entailed)
         start = self._start(lm, prompt, run)
         posed = pose(prompt, lm, asked, start, task.labels, label=self.label, pool=self.pool or None, seed=self.seed)
         if self.steps:
@@ -108,7 +108,7 @@ class EFL:
         else:
             pairs = read_task(self.start)
             first = Prompt(template=plain(pairs.fields[:2]), words=Own())
-            learn = replace(self, start="none", descriptions={}, entailed=self.label)
+            learn = replace(self, start="none", descriptions=None, entailed=self.label)
             learn = replace(learn, steps=self.start_steps, batch=self.start_batch)
             found = run.stage("start", lambda: learn.fit(lm, pairs, first, run=run))
         if not isinstance(found, Prompt) or not tells(found, self.label):
