@@ -16,7 +16,7 @@ from promptatlas.artifact.save import save
 from promptatlas.data.example import Example
 from promptatlas.data.task import Task
 from promptatlas.demos.pick import Fixed
-from promptatlas.errors import DataError, NeedsError, PromptAtlasError, SettingError, TooLong
+from promptatlas.errors import ArtifactError, DataError, NeedsError, PromptAtlasError, SettingError, TooLong
 from promptatlas.lm.lm import LM
 from promptatlas.lm.scripted import ScriptedLM
 from promptatlas.methods.contextual_calibration import ContextualCalibration
@@ -350,6 +350,21 @@ def test_answers_are_those_of_the_same_question_only(tmp_path: Path) -> None:
     assert len(seen.texts) == 2 * 2 * 8
     value = json.loads(next(tmp_path.rglob("value.json")).read_text())
     assert set(value[0]) == {"loss", "right", "failed"}
+
+
+def test_an_answer_that_isnt_whole_is_no_fault_of_the_candidate(tmp_path: Path) -> None:
+    chosen(templates(*TEMPLATES[:2]), scripted(Seen()), TASK, Selection(folds=2), run=Run(tmp_path))
+    next(tmp_path.rglob("value.json")).write_text("[1,")
+    with pytest.raises(ArtifactError, match="is not whole"):
+        chosen(templates(*TEMPLATES[:2]), scripted(Seen()), TASK, Selection(folds=2), run=Run(tmp_path))
+
+
+def test_a_failure_is_tried_again(tmp_path: Path) -> None:
+    bad, given = watched("bad", fails=True)
+    good, _ = watched("good")
+    for times in (1, 2):
+        chosen([good, bad], scripted(Seen()), TASK, Selection(folds=4), run=Run(tmp_path))
+        assert len(given) == 1 + times
 
 
 def test_operations_are_counted_and_bounded() -> None:

@@ -13,7 +13,7 @@ from promptatlas.data.example import Example
 from promptatlas.data.task import Task
 from promptatlas.data.view import Answer, One
 from promptatlas.demos.pick import Fixed, NoDemos
-from promptatlas.errors import DataError, NeedsError, PromptAtlasError, TooLong
+from promptatlas.errors import ArtifactError, DataError, NeedsError, PromptAtlasError, TooLong
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.prompting.rows import Line
@@ -120,7 +120,7 @@ class Asking:
         key = f"select-{at}-{sha256(asked.encode()).hexdigest()[:16]}"
         try:
             found: Any = self.run.stage(key, lambda: [asdict(held) for held in ask()])
-        except Cancelled:
+        except (Cancelled, ArtifactError):  # no fault of the candidate's: stopped, or a folder that isn't whole
             raise
         except PromptAtlasError as error:
             return [Held(failed=error.message)] * len(folds)
