@@ -50,10 +50,15 @@ def _curves(panel: Any, cells: Sequence[Cell], title: str) -> None:
         points = [(shots, _mean(some, score)) for shots, some in sorted(_by(mine, lambda one: one.shots).items())]
         if len(points) > 1:
             panel.plot(*zip(*points, strict=True), marker=MARKS[at % len(MARKS)], label=name)
+    if not panel.get_legend_handles_labels()[0]:  # nothing was measured from several numbers of labels
+        panel.set_axis_off()
+        return
+    shots = sorted({one.shots for one in cells})
     panel.set(xscale="log", xlabel="labels a class", ylabel=score, title=title)
+    panel.set_xticks(shots, list(map(str, shots)), minor=False)
+    panel.set_xticks([], minor=True)
     panel.grid(alpha=0.3)
-    if panel.get_legend_handles_labels()[0]:
-        panel.legend(fontsize=7)
+    panel.legend(fontsize=7)
 
 
 def _mean(cells: Sequence[Cell], figure: str) -> float:
