@@ -89,7 +89,7 @@ def test_a_head_needs_labels_and_words_a_slot(method: Any) -> None:
     with pytest.raises(NeedsError, match="needs a template with a slot"):
         method(answer="words").fit(lm, TASK, bare)
     choices = replace(TASK, kind="choice", labels=(), words=None, metric="")
-    with pytest.raises(NeedsError, match="needs a task of kind label, and `toy` is of kind choice"):
+    with pytest.raises(NeedsError, match="needs a task of kind label or tags, and `toy` is of kind choice"):
         method(answer="head").fit(lm, choices, toy_prompt())
 
 

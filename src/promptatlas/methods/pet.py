@@ -86,8 +86,7 @@ class Pet:
         },
     )  # fmt: skip
     published: ClassVar[Mapping[str, object]] = {  # the released code; 10,000 texts a label
-        "steps": 1000, "batch": 4, "unlabeled_batch": 12, "lr": 1e-5, "head_lr": 1e-5, "most_unlabeled": None,
-        "student_steps": 5000,
+        "steps": 1000, "lr": 1e-5, "head_lr": 1e-5, "most_unlabeled": None, "student_steps": 5000,
     }  # fmt: skip
 
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt | Ensemble:
