@@ -11,10 +11,12 @@ from promptatlas.data.metric import measure
 from promptatlas.data.task import Task
 from promptatlas.errors import SettingError
 from promptatlas.methods.contextual_calibration import ContextualCalibration
+from promptatlas.methods.fine_tuning import FineTuning
 from promptatlas.methods.prefix_tuning import PrefixTuning
 from promptatlas.methods.prompt_tuning import PromptTuning
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.prompting.make import prompt
+from promptatlas.testing.tasks import toy_tags, toy_tags_prompt
 from promptatlas.testing.tiny import tiny
 from promptatlas.train.needs import Needs
 from promptatlas.train.run import Event, Run
@@ -47,6 +49,29 @@ def test_of_equally_common_labels_the_first_is_the_majority():
         name="pets", kind="label", fields=("text",), labels=("down", "up"), train=TASK.train[:2], test=TASK.test
     )
     assert majority(balanced)[0]["accuracy"] == 0.25
+
+
+def test_the_commonest_tag_of_all_is_every_items():
+    task = toy_tags()
+    figures, hits = majority(replace(task, metric="accuracy"))
+    right = sum(tag == "O" for one in task.test for tag in one.target)
+    assert figures["accuracy"] == pytest.approx(right / sum(len(one.target) for one in task.test))
+    assert majority(task)[0]["span_f1"] == 0
+    assert hits == ""
+
+
+def test_a_contender_is_measured_on_tags():
+    contender = Contender("tagged", (FineTuning(steps=2),))
+    figures, learned, hits = measured(contender, tiny("bert"), toy_tags(test=4), toy_tags_prompt())
+    assert set(figures) == {"span_f1", "trained", "stored", "seconds"}
+    assert learned.labels == toy_tags().labels
+    assert hits == ""
+
+
+def test_naive_bayes_has_no_tags():
+    with pytest.raises(SettingError) as caught:
+        naive_bayes(toy_tags())
+    assert str(caught.value) == "naive Bayes gives a text one label, and `toy tags` has tags\n\nhint: leave it out"
 
 
 def test_naive_bayes_counts_words():

@@ -17,6 +17,7 @@ from promptatlas.data.read import read_task
 from promptatlas.errors import DataError, SettingError
 from promptatlas.methods.prompt_tuning import PromptTuning
 from promptatlas.prompting.make import prompt
+from promptatlas.testing.tasks import toy_tags
 from promptatlas.testing.tiny import tiny
 
 METHODS = ["majority", "naive Bayes", "zero-shot", "soft"]
@@ -132,6 +133,12 @@ def test_who_needs_dev_examples_gets_half_of_train(home: Path):
     assert len(halves.train) == len(halves.dev) == 4
     assert {one.key for one in halves.train} | {one.key for one in halves.dev} == {one.key for one in task.train}
     assert sorted(str(one.target) for one in halves.dev) == ["bad", "bad", "good", "good"]
+
+
+def test_half_of_what_has_no_labels_is_every_other_example():
+    halves = halved(toy_tags(train=9))
+    assert [one.key for one in halves.train] == [f"train {at}" for at in (0, 2, 4, 6, 8)]
+    assert [one.key for one in halves.dev] == [f"train {at}" for at in (1, 3, 5, 7)]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from promptatlas.artifact.save import save, size
 from promptatlas.data.example import Example, Target
 from promptatlas.data.metric import measure
 from promptatlas.data.task import Task
+from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.train.needs import Method, chained
@@ -105,7 +106,13 @@ def majority(task: Task) -> tuple[dict[str, float | int], str]:
 
 
 def naive_bayes(task: Task) -> tuple[dict[str, float | int], str]:
-    """Figures and hits of scikit-learn's naive Bayes over counts of words; `stored` is its arrays and words."""
+    """Figures and hits of scikit-learn's naive Bayes over counts of words; `stored` is its arrays and words.
+
+    Raises:
+        SettingError: a task of tags.
+    """
+    if task.kind == "tags":
+        raise SettingError(f"naive Bayes gives a text one label, and `{task.name}` has tags", hint="leave it out")
     clock, counts, model = Clock(), CountVectorizer(), MultinomialNB()
     with clock.running():
         model.fit(counts.fit_transform(_texts(task.train)), [str(one.target) for one in task.train])

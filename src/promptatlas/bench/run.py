@@ -217,13 +217,14 @@ def _few(plan: Plan, asked: Asked, data: Path | None) -> Task:
 
 
 def halved(task: Task) -> Task:
-    """Every other example of each label to choose by: whoever needs dev examples gets no more labels than others."""
+    """Every other example (of each label) to choose by: whoever needs dev examples gets no more labels than others."""
     seen: dict[Target, int] = {}
     halves: tuple[list[Example], list[Example]] = ([], [])
     for one in task.train:
-        at = seen.get(one.target, 0)
+        label = one.target if task.kind == "label" else None
+        at = seen.get(label, 0)
         halves[at % 2].append(one)
-        seen[one.target] = at + 1
+        seen[label] = at + 1
     return replace(task, train=tuple(halves[0]), dev=tuple(halves[1]))
 
 

@@ -48,7 +48,8 @@ class Classifier:
     Attributes:
         labels: in the order of the head's rows.
         pool: which state: of the "first" or the "last" token, the "mean" over tokens, or that at the "slot"; or "each":
-            that at the first piece of every item of `{tokens:each}`, each with a score row of its own.
+            that at the first piece of every item of `{tokens:each}`, each with a score row of its own (a causal
+            model has heard nothing there of what follows).
         layers: whose states, side by side; -1 is the last.
         part: the head's name among the prompt's parts.
     """
