@@ -69,6 +69,14 @@ def test_a_label_nobody_finds_is_left_out_with_a_warning():
     assert {one.target for one in found} == {"a"}
 
 
+def test_nothing_is_said_of_a_label_of_which_nothing_is_wanted():
+    scores = torch.tensor([[1.0, 0.0]]).repeat(200, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = labelled(TEXTS, scores, {"a": 5, "b": 0}, draw())
+    assert {one.target for one in found} == {"a"}
+
+
 def test_all_are_taken_where_there_are_too_few():
     scores = torch.tensor([[0.0, 1.0]]).repeat(200, 1)
     scores[:3, 0] = 2.0

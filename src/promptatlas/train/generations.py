@@ -120,7 +120,7 @@ def labelled(
             places = (probabilities.argmax(-1) == at).nonzero()[:, 0]
         else:
             places = chances.topk(min(likeliest, len(texts))).indices
-        if not len(places):
+        if count and not len(places):
             warn(f"no text is found to be `{label}`: nothing is added to its examples", stacklevel=2)
         elif count:
             drawn = torch.multinomial(chances[places], min(count, len(places)), generator=draw)
