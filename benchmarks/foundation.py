@@ -14,7 +14,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -132,8 +131,7 @@ def _cell(lm: LM, task: Task, seed: int, name: str) -> Cell:
 
 
 def _methods(name: str, seed: int) -> tuple[Method, ...]:
-    given: dict[str, Any] = {"seed": seed}
-    return tuple(registry.method(one, **(given if registry.has(one, "seed") else {})) for one in METHODS[name])
+    return tuple(registry.seeded(one, seed) for one in METHODS[name])
 
 
 def _how(name: str, task: str) -> str:

@@ -139,6 +139,13 @@ def test_the_papers_settings() -> None:
     assert registry.method("prompt_tuning", paper=True, length=5).length == 5
 
 
+def test_a_seed_goes_to_who_has_one_and_was_given_none() -> None:
+    assert registry.seeded("bitfit", 7, steps=3) == registry.method("bitfit", seed=7, steps=3)
+    assert registry.seeded("bitfit", 7, seed=1) == registry.method("bitfit", seed=1)
+    assert registry.seeded("contextual_calibration", 7) == registry.method("contextual_calibration")
+    assert registry.seeded("bitfit", 7, paper=True) == registry.method("bitfit", paper=True, seed=7)
+
+
 def test_settings_out_of_text() -> None:
     texts = {"length": "5", "lr": "1e-2", "flat": "none", "start": "uniform"}
     assert registry.settings_from("prompt_tuning", texts) == {"length": 5, "lr": 0.01, "flat": None, "start": "uniform"}

@@ -128,5 +128,11 @@ def _texts(examples: Sequence[Example]) -> list[str]:
 
 
 def _figures(task: Task, answers: Sequence[Target], clock: Clock, trained: int, stored: int) -> dict[str, float | int]:
-    found = measure(task.kind, [one.target for one in task.test], answers, labels=task.labels, samples=1)
-    return {task.metric: found[task.metric].value, "trained": trained, "stored": stored, "seconds": clock.seconds}
+    value = score(task, task.test, answers)
+    return {task.metric: value, "trained": trained, "stored": stored, "seconds": clock.seconds}
+
+
+def score(task: Task, examples: Sequence[Example], answers: Sequence[Target]) -> float:
+    """What these answers come to by the task's metric."""
+    found = measure(task.kind, [one.target for one in examples], answers, labels=task.labels, samples=1)
+    return found[task.metric].value

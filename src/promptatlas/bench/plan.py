@@ -25,6 +25,7 @@ A plan is a TOML file:
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,11 @@ class Plan:
     profiled: int = 1
     against: str = ""
     worth: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def fewest(self) -> int:
+        """The fewest labels of a cell."""
+        return min(one.shots for one in self.cells)
 
 
 def read_plan(path: Path) -> Plan:

@@ -5,6 +5,7 @@ stopped goes on, and what was measured under other settings is measured again.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -92,6 +93,8 @@ def run(
     def over() -> bool:
         return minutes is not None and time.monotonic() - began >= 60 * minutes
 
+    if todo and not over():
+        _whole(out)
     for done, (asked, line) in enumerate(_lines(plan, todo, data, processes, over), len(plan.cells) - len(todo) + 1):
         if isinstance(line, str):
             failed[asked] = line
@@ -123,7 +126,7 @@ def measured_line(plan: Plan, asked: Asked, data: Path | None) -> dict[str, Any]
 
 def closely(plan: Plan, asked: Asked) -> bool:
     """Whether a cell is one that is looked at closely: the first draws, at the fewest labels there are."""
-    return asked.seed < plan.profiled and asked.shots == min(one.shots for one in plan.cells)
+    return asked.seed < plan.profiled and asked.shots == plan.fewest
 
 
 def profile(one: Work, lm: LocalLM) -> dict[str, float | int]:
@@ -198,14 +201,16 @@ def _tried(plan: Plan, asked: Asked, data: Path | None) -> dict[str, Any] | str:
         return error.message
 
 
+def _whole(path: Path) -> None:
+    """Cut off what a kill left of a last line."""
+    text = path.read_bytes() if path.is_file() else b""
+    if text and not text.endswith(b"\n"):
+        os.truncate(path, text.rfind(b"\n") + 1)
+
+
 def _append(path: Path, line: Mapping[str, Any]) -> None:
-    """Add a line; what a kill left of the last one goes first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        file.seek(0)
-        whole = file.read()
-        if whole and not whole.endswith(b"\n"):
-            file.truncate(whole.rfind(b"\n") + 1)
+    with path.open("ab") as file:
         file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
 
@@ -254,11 +259,8 @@ def _methods(plan: Plan, asked: Asked) -> tuple[Method, ...]:
     if asked.method in BASELINES:
         return ()
     chain, settings = plan.methods[asked.method].chain, plan.methods[asked.method].settings
-    made = []
-    for at, name in enumerate(chain):
-        given = {"seed": asked.seed} if registry.has(name, "seed") else {}
-        made.append(registry.method(name, **{**given, **(settings if at == len(chain) - 1 else {})}))
-    return tuple(made)
+    last = len(chain) - 1
+    return tuple(registry.seeded(one, asked.seed, **(settings if at == last else {})) for at, one in enumerate(chain))
 
 
 def _settings(contender: Contender) -> list[str]:

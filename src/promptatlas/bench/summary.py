@@ -85,7 +85,7 @@ class Summary:
             drawn += [Text(""), report]
             drawn += [] if ahead is None else [Text(""), _drawn(ahead.title, ahead.heads, ahead.lines)]
         if self.worths:
-            drawn += [Text(""), _drawn(WORTH, WORTH_HEADS, [[(text, False) for text in line] for line in self.worths])]
+            drawn += [Text(""), _drawn(WORTH, WORTH_HEADS, self._worth_lines())]
         return Group(*drawn)
 
     def to_markdown(self) -> str:
@@ -114,16 +114,18 @@ class Summary:
             if ahead is not None:
                 sections.append(f"<h2>{escape(ahead.title)}</h2>{grid(ahead.heads, ahead.lines)}")
         if self.worths:
-            lines = [[(text, False) for text in line] for line in self.worths]
-            sections.append(f"<h1>{escape(WORTH)}</h1>{grid(WORTH_HEADS, lines)}")
+            sections.append(f"<h1>{escape(WORTH)}</h1>{grid(WORTH_HEADS, self._worth_lines())}")
         return page(self.title, sections)
+
+    def _worth_lines(self) -> list[list[tuple[str, bool]]]:
+        """Each text; none stands out."""
+        return [[(text, False) for text in line] for line in self.worths]
 
 
 def summary(plan: Plan, cells: Sequence[Cell]) -> Summary:
     """The tables of a plan's cells, in the plan's order."""
-    order = {asked: at for at, asked in enumerate(plan.cells)}
-    names = list(dict.fromkeys(asked.method for asked in order))
-    groups = list(dict.fromkeys((asked.lm, asked.shots) for asked in order if asked.lm))
+    names = list(dict.fromkeys(asked.method for asked in plan.cells))
+    groups = dict.fromkeys((asked.lm, asked.shots) for asked in plan.cells if asked.lm)
     parts = []
     for lm, shots in groups:
         some = [one for one in cells if one.shots == shots and one.lm == lm]

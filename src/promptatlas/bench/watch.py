@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from promptatlas.bench.measure import score
 from promptatlas.data.example import Example
-from promptatlas.data.metric import measure
 from promptatlas.data.task import Task
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Ensemble, Prompt
@@ -40,7 +40,8 @@ class Watcher:
 
     def look(self, prompt: Prompt | Ensemble) -> None:
         """Measure this prompt as what was learned by now."""
-        self.scores.append((self.steps, score(prompt, self.lm, self.task, self.examples)))
+        answers = [one.value for one in prompt.predict(self.lm, self.examples)]
+        self.scores.append((self.steps, score(self.task, self.examples, answers)))
 
     def figures(self) -> dict[str, float | int]:
         """`steps` in all, `operations` a step, and `enough`: steps to 95 % of the last score; none without training."""
@@ -55,13 +56,6 @@ class Watcher:
     def _look(self, step: int, steps: int, prompt: Prompt) -> None:
         if step % max(1, steps // POINTS) == 0:
             self.look(prompt)
-
-
-def score(prompt: Prompt | Ensemble, lm: LM, task: Task, examples: Sequence[Example]) -> float:
-    """The task's metric on these examples."""
-    answers = [one.value for one in prompt.predict(lm, examples)]
-    found = measure(task.kind, [one.target for one in examples], answers, labels=task.labels, samples=1)
-    return found[task.metric].value
 
 
 def enough(scores: Sequence[tuple[int, float]]) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from promptatlas.cli import print as show
+from promptatlas.cli.files import put
 from promptatlas.cli.options import Json
 from promptatlas.errors import SettingError
 
@@ -61,16 +62,10 @@ def bench(
     if outcome.missing:
         show.note(f"{outcome.missing:,} of {len(asked.cells):,} cells are missing; the same command goes on")
     found = summary(asked, outcome.cells)
-    _write(kept.with_suffix(".md"), found.to_markdown())
-    _write(kept.with_suffix(".html"), found.to_html())
+    put(kept.with_suffix(".md"), found.to_markdown())
+    put(kept.with_suffix(".html"), found.to_html())
     draw(outcome.cells, kept.with_suffix(".png"))
     if as_json:
         show.data(found.to_json())
     else:
         show.drawn(found)
-
-
-def _write(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, "utf-8")
-    fresh.replace(path)

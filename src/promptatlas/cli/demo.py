@@ -9,6 +9,7 @@ import typer
 
 from promptatlas.cli import print as show
 from promptatlas.cli.ask import likeliest
+from promptatlas.cli.files import put
 from promptatlas.cli.options import POCKET, Json, model
 from promptatlas.errors import SettingError
 
@@ -58,7 +59,7 @@ def demo(
         show.data({**report.to_json(), "page": str(out)})
     else:
         show.drawn(report)
-    _write(out, report.to_html())
+    put(out, report.to_html())
     show.note(f"the same with charts: {out.resolve()}")
 
 
@@ -114,8 +115,7 @@ def _contenders(seed: int, settings: Settings) -> "list[Contender]":
     from promptatlas.bench import Contender
 
     def made(name: str) -> "Method":
-        given: dict[str, Any] = {**({"seed": seed} if registry.has(name, "seed") else {}), **settings.get(name, {})}
-        return registry.method(name, **given)
+        return registry.seeded(name, seed, **settings.get(name, {}))
 
     return [Contender(name, tuple(made(one) for one in chain)) for name, chain in METHODS.items()]
 
@@ -194,14 +194,3 @@ def _one_thread() -> None:
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
-
-
-def _write(path: Path, text: str) -> None:
-    """The file whole, or as it was."""
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        fresh.write_text(text, "utf-8")
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise SettingError(f"`{path}` can't be written: {error.strerror}", hint="give another --out") from error

@@ -91,9 +91,7 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
 
 def _method(request: Request) -> Method:
     settings = registry.settings_from(request.method, request.settings)
-    if registry.has(request.method, "seed"):
-        settings = {"seed": request.seed, **settings}
-    return registry.method(request.method, paper=request.paper, **settings)
+    return registry.seeded(request.method, request.seed, paper=request.paper, **settings)
 
 
 def _start(request: Request, task: Task) -> Prompt:

@@ -1,11 +1,11 @@
 """Descriptions: each label as a sentence, and the question whether it follows from the example."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from promptatlas.data.example import Example
-from promptatlas.data.view import Answer, Choices, One, Tags, View
+from promptatlas.data.view import Answer, Choices, One, Tags, View, showing
 from promptatlas.errors import SettingError, near
 
 
@@ -63,14 +63,8 @@ class Descriptions:
 
     def rows(self, example: Example) -> tuple[Example, ...]:
         """A row a description: the example with it under `shown`; its key and target stay."""
-        if self.shown in example.fields:
-            raise SettingError(
-                f"example `{example.key}` has a field `{self.shown}` already",
-                hint="show the description under another name: Descriptions(shown=...)",
-            )
-        return tuple(
-            replace(example, fields={**example.fields, self.shown: self.texts[label]}) for label in self.described
-        )
+        another = "show the description under another name: Descriptions(shown=...)"
+        return showing(example, self.shown, self.texts.values(), another)
 
     def fold(self, example: Example, scores: Any, labels: Sequence[str]) -> Answer:
         """The label whose description follows likeliest, the first of equals; of one alone, whether it does.

@@ -5,7 +5,7 @@ score row for each of its items.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -136,14 +136,8 @@ class Choices:
 
     def rows(self, example: Example) -> tuple[Example, ...]:
         """A row a choice: the example with the choice under `shown`; its key and target stay."""
-        if self.shown in example.fields:
-            raise SettingError(
-                f"example `{example.key}` has a field `{self.shown}` already",
-                hint="show the choice under another name: Choices(shown=...)",
-            )
-        return tuple(
-            replace(example, fields={**example.fields, self.shown: choice}) for choice in self.options(example)
-        )
+        another = "show the choice under another name: Choices(shown=...)"
+        return showing(example, self.shown, self.options(example), another)
 
     def fold(self, example: Example, scores: Any, labels: Sequence[str]) -> Answer:
         """The likeliest choice of Float[rows labels], the first of equals; the class says what a choice's score is.
@@ -241,6 +235,13 @@ class Tags:
     def build(cls, config: Mapping[str, Any], tensors: Mapping[str, Any]) -> "Tags":
         """The view again."""
         return cls(config.get("field", "tokens"))
+
+
+def showing(example: Example, name: str, texts: Iterable[str], another: str) -> tuple[Example, ...]:
+    """The example with each text under this name. Raises SettingError, hint `another`: it has such a field already."""
+    if name in example.fields:
+        raise SettingError(f"example `{example.key}` has a field `{name}` already", hint=another)
+    return tuple(replace(example, fields={**example.fields, name: text}) for text in texts)
 
 
 def view_from(config: Mapping[str, Any]) -> View:

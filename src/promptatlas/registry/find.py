@@ -70,6 +70,12 @@ def method(name: str, /, *, paper: bool = False, **settings: object) -> "Method"
     return made
 
 
+def seeded(name: str, seed: int, /, *, paper: bool = False, **settings: Any) -> "Method":
+    """A method with these settings, and with this seed where it has such a setting and none is given. See `method`."""
+    given = {"seed": seed} if has(name, "seed") else {}
+    return method(name, paper=paper, **{**given, **settings})
+
+
 def settings_from(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
     """Settings of a method out of text, as a command line has them.
 
