@@ -45,6 +45,13 @@ def test_words_may_be_one_or_several():
     assert plan.tasks["hats"].words == {"up": ("good",), "down": ("bad", "poor")}
 
 
+def test_settings_may_differ_by_task():
+    soft = {"settings": {"steps": 9}, "on": {"hats": {"batch": 2}}}
+    plan = plan_from({**VALUES, "methods": {"bitfit": soft, "zero-shot": {"chain": []}}})
+    assert plan.methods["bitfit"].told("hats") == {"steps": 9, "batch": 2}
+    assert plan.methods["bitfit"].told("coats") == {"steps": 9}
+
+
 @pytest.mark.parametrize(
     ("changed", "message", "hint"),
     [
@@ -74,6 +81,16 @@ def test_words_may_be_one_or_several():
             {"methods": {"none": {"chain": [], "settings": {"lr": 1}}}},
             "the plan: `none` has settings and no method",
             'name the method: chain = ["..."]',
+        ),
+        (
+            {"methods": {"bitfit": {"on": {"hats": {"stepz": 1}}}}},
+            "`bitfit` has no setting `stepz`",
+            "did you mean `steps`?",
+        ),
+        (
+            {"methods": {"zero-shot": {"chain": []}, "bitfit": {"on": {"hat": {"steps": 1}}}}},
+            "the plan: [methods.bitfit.on] has `hat`, which isn't known",
+            "did you mean `hats`?",
         ),
         (
             {"methods": {"majority": {}}},

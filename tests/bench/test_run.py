@@ -8,9 +8,9 @@ import pytest
 from tests.cli import small
 
 from promptatlas.bench.picture import draw
-from promptatlas.bench.plan import Plan, plan_from
+from promptatlas.bench.plan import Asked, Plan, plan_from
 from promptatlas.bench.report import Cell
-from promptatlas.bench.run import Outcome, halved, measured_line, read_lines, run
+from promptatlas.bench.run import Outcome, halved, measured_line, read_lines, run, work
 from promptatlas.bench.summary import summary
 from promptatlas.bench.watch import Watcher, enough
 from promptatlas.data.read import read_task
@@ -92,6 +92,12 @@ def test_other_settings_are_another_cell(home: Path, outcome: Outcome):
     found = run(wider, home / "cells.jsonl", data=home, minutes=0.0)
     assert found.missing == 2  # of both seeds
     assert {one.method for one in found.cells} == {"majority", "naive Bayes", "zero-shot"}
+
+
+def test_settings_of_one_task_are_the_method_s_there(home: Path):
+    soft = {"chain": ["prompt_tuning"], "settings": {"steps": 4, "batch": 2}, "on": {"tea": {"length": 3}}}
+    asked = Asked(method="soft", task="tea", lm=str(home / "lm"), shots=2, seed=0)
+    assert work(plan(home, methods={**_methods(), "soft": soft}), asked, home).contender.methods[0].length == 3
 
 
 def test_a_cell_that_can_not_be_is_told_and_the_others_go_on(home: Path, tmp_path: Path):

@@ -13,6 +13,7 @@ A plan is a TOML file:
     [methods."prompt tuning, 5"]      # what needs more than a method's own name
     chain = ["prompt_tuning"]         # applied one after the other; [] is the prompt as it is
     settings = { length = 5 }         # of the last of the chain
+    on.sst2 = { steps = 50 }          # beside these, on one task
 
     [[grid]]                          # every combination; several grids, and what they share is measured once
     methods = ["fine_tuning", "prompt tuning, 5"]
@@ -37,7 +38,7 @@ BASELINES = ("majority", "naive Bayes")  # what takes no language model, and no 
 
 TOP = ("title", "note", "test", "unlabeled", "profiled", "against", "worth", "tasks", "methods", "grid")
 OF_TASK = ("data", "template", "words")
-OF_METHOD = ("chain", "settings")
+OF_METHOD = ("chain", "settings", "on")
 OF_GRID = ("methods", "tasks", "lms", "shots", "seeds")
 
 
@@ -63,10 +64,15 @@ class TaskPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodPlan:
-    """Methods applied one after the other, and settings of the last."""
+    """Methods applied one after the other, and settings of the last; `on` has those that one task alone has."""
 
     chain: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def told(self, task: str) -> Mapping[str, Any]:
+        """The settings of the last method on this task."""
+        return {**self.settings, **self.on.get(task, {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +135,9 @@ def plan_from(values: Mapping[str, Any], where: str = "the plan") -> Plan:
     cells: dict[Asked, None] = {}
     for grid in grids:
         cells |= dict.fromkeys(_grid(grid, tasks, methods, where))
+    for name, one in methods.items():
+        for task in one.on:
+            _one_of(task, tasks, f"{where}: [methods.{name}.on]")
     against = values.get("against", "")
     if against:
         _one_of(against, {one.method for one in cells}, f"{where}: `against`")
@@ -159,12 +168,15 @@ def _method(name: str, values: Any, where: str) -> MethodPlan:
     if name in BASELINES:
         raise SettingError(f"{where}: `{name}` is a baseline, which has nothing to set", hint="give it another name")
     chain = tuple(values.get("chain", [name]))
-    settings = values.get("settings", {})
-    if settings and not chain:
+    found = MethodPlan(chain=chain, settings=values.get("settings", {}), on=_table(values, "on", where))
+    if (found.settings or found.on) and not chain:
         raise SettingError(f"{where}: `{name}` has settings and no method", hint='name the method: chain = ["..."]')
-    for at, one in enumerate(chain):  # wrong names and values are said before anything runs
-        registry.method(one, **(settings if at == len(chain) - 1 else {}))
-    return MethodPlan(chain=chain, settings=settings)
+    for one in chain[:-1]:  # wrong names and values are said before anything runs
+        registry.method(one)
+    for settings in [found.told(task) for task in found.on] or [found.settings]:
+        if chain:
+            registry.method(chain[-1], **settings)
+    return found
 
 
 def _grid(values: Any, tasks: dict[str, TaskPlan], methods: dict[str, MethodPlan], where: str) -> Iterable[Asked]:

@@ -258,8 +258,8 @@ def _start(told: TaskPlan, task: Task, lm: LocalLM) -> Prompt:
 def _methods(plan: Plan, asked: Asked) -> tuple[Method, ...]:
     if asked.method in BASELINES:
         return ()
-    chain, settings = plan.methods[asked.method].chain, plan.methods[asked.method].settings
-    last = len(chain) - 1
+    told = plan.methods[asked.method]
+    chain, settings, last = told.chain, told.told(asked.task), len(told.chain) - 1
     return tuple(registry.seeded(one, asked.seed, **(settings if at == last else {})) for at, one in enumerate(chain))
 
 
