@@ -188,7 +188,26 @@ def test_nested_choices_never_see_what_they_are_measured_on(how: Selection) -> N
     assert choice.expected.loss == pytest.approx(0.1)
     inner = [one for one in asked if one not in choice.folds and one not in outer]
     assert inner
-    assert all(any({*one.train, *one.held} <= set(fold.train) for fold in outer) for one in inner)
+    assert all(any(set(one.train) < set(fold.train) for fold in outer) for one in inner)
+    assert not any({*one.train} & {*one.held} for one in inner)
+    for at, fold in enumerate(outer):  # B is far better there, and the choice without it doesn't know
+        better = by(
+            lambda name, _, place, held=fold.held: {"A": 0.1, "B": -9.0 if place in held else 1.1}[name], ["A", "B"]
+        )
+        found = choose(["A", "B"], better, how, EIGHT).expected
+        assert found is not None
+        assert found.chosen[at] == "A"
+
+
+def test_cross_validation_learns_once_for_two_folds_left_out() -> None:
+    asked: list[Fold] = []
+
+    def evaluate(at: int, folds: Sequence[Fold]) -> list[Held]:
+        asked.extend(folds)
+        return [Held((0.1 + at,) * len(one.held), (True,) * len(one.held)) for one in folds]
+
+    choose(["A", "B"], evaluate, Selection(folds=4, nested=True), EIGHT)
+    assert len(asked) == 2 * (4 + 4 * 3 // 2)
 
 
 def test_nothing_is_asked_of_a_single_candidate() -> None:

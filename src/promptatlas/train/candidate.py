@@ -17,7 +17,7 @@ from promptatlas.errors import ArtifactError, DataError, NeedsError, PromptAtlas
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.prompting.rows import Line
-from promptatlas.train.choice import Held
+from promptatlas.train.choice import Held, joined
 from promptatlas.train.folds import Fold
 from promptatlas.train.needs import Method, chained
 from promptatlas.train.run import Cancelled, Event, Run
@@ -60,7 +60,7 @@ class Asking:
         task: what they learn from, and what they may see beside it.
         run: keeps every answer.
         examples: what folds give the places of.
-        known: of candidates that learn nothing, by place: what was lost there, and whether the answer was right.
+        known: of candidates that learn nothing, by place: what they did there.
     """
 
     candidates: Sequence[Candidate]
@@ -68,7 +68,7 @@ class Asking:
     task: Task
     run: Run
     examples: tuple[Example, ...]
-    known: dict[int, dict[int, tuple[float, bool]]] = field(default_factory=dict)
+    known: dict[int, dict[int, Held]] = field(default_factory=dict)
 
     def __call__(self, at: int, folds: Sequence[Fold]) -> list[Held]:
         """What a candidate does on these folds; after one that fails, the others fail too, and nothing is fitted."""
@@ -124,7 +124,9 @@ class Asking:
             raise
         except PromptAtlasError as error:
             return [Held(failed=error.message)] * len(folds)
-        return [Held(tuple(held["loss"]), tuple(held["right"])) for held in found]
+        return [
+            Held(tuple(held["loss"]), tuple(held["right"]), shares=tuple(map(tuple, held["shares"]))) for held in found
+        ]
 
     def _fitted(self, one: Candidate, fold: Fold) -> list[Held]:
         """Fit anew, read, and let go of what was learned."""
@@ -144,9 +146,8 @@ class Asking:
             (held,) = self._kept(at, [new], lambda: [self._read(prompt, new)])
             if held.failed:
                 return [held] * len(folds)
-            known |= zip(new.held, zip(held.loss, held.right, strict=True), strict=True)
-        mine = [[known[place] for place in fold.held] for fold in folds]
-        return [Held(tuple(loss for loss, _ in some), tuple(right for _, right in some)) for some in mine]
+            known |= {place: held.part(at, at + 1) for at, place in enumerate(new.held)}
+        return [joined([known[place] for place in fold.held]) for fold in folds]
 
     def _shown(self, one: Candidate, folds: Sequence[Fold]) -> list[Held]:
         """All folds in one read: what rows of a causal model begin with alike runs once, so an order costs a pass."""
@@ -160,7 +161,11 @@ class Asking:
 
 def _held(answers: Sequence[Answer], examples: Sequence[Example]) -> Held:
     pairs = list(zip(answers, examples, strict=True))
-    return Held(tuple(_loss(*pair) for pair in pairs), tuple(one.value == example.target for one, example in pairs))
+    return Held(
+        tuple(_loss(*pair) for pair in pairs),
+        tuple(one.value == example.target for one, example in pairs),
+        shares=tuple(tuple(one.probabilities.values()) for one in answers),
+    )
 
 
 def _loss(answer: Answer, example: Example) -> float:

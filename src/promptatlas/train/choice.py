@@ -16,12 +16,30 @@ class Held:
     Attributes:
         loss: minus the natural log-probability of each right answer.
         right: whether each was answered right.
+        shares: each one's probabilities, an answer each, in the order of the task's labels or the example's choices.
         failed: why it couldn't be asked; "" where it was.
     """
 
     loss: tuple[float, ...] = ()
     right: tuple[bool, ...] = ()
     failed: str = ""
+    shares: tuple[tuple[float, ...], ...] = ()
+
+    def part(self, start: int, end: int) -> "Held":
+        """What it did on some of them."""
+        if self.failed:
+            return self
+        return Held(self.loss[start:end], self.right[start:end], shares=self.shares[start:end])
+
+
+def joined(some: Sequence[Held]) -> Held:
+    """What was done on all of them, one after the other."""
+    return Held(
+        tuple(loss for one in some for loss in one.loss),
+        tuple(right for one in some for right in one.right),
+        next((one.failed for one in some if one.failed), ""),
+        tuple(shares for one in some for shares in one.shares),
+    )
 
 
 @dataclass(frozen=True)

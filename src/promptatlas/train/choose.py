@@ -106,17 +106,45 @@ def _expected(names: Sequence[str], ask: Ask, how: Selection, targets: Sequence[
     """Choose without each fold, and ask the chosen one about it."""
     outer = replace(how, kind="cv", orders=1, first=0, beta=None).plan(targets)
     chosen, held = [], []
-    for fold in outer:
+    for place, fold in enumerate(outer):
+        at = _least(_without(place, outer, names, ask, how, targets))
+        chosen.append(names[at])
+        held += ask(at, [fold])
+    whole = scored("the chosen", held, outer, Selection(kind="cv"))
+    return Expected(whole.loss, whole.accuracy, whole.standard_error or 0.0, tuple(chosen))
+
+
+def _without(
+    place: int, outer: Sequence[Fold], names: Sequence[str], ask: Ask, how: Selection, targets: Sequence[Target]
+) -> tuple[Score, ...]:
+    """What the candidates are worth where one fold isn't known.
+
+    Cross-validation takes the other folds, one left out after the other: what was learned without two folds serves the
+    choice without either of them, so that nested folds cost half.
+    """
+    fold = outer[place]
+    if how.kind != "cv" or len(outer) < 3 or how.orders > 1:
         inner = how.within(len(fold.train))
         folds = [
             Fold(tuple(fold.train[i] for i in one.train), tuple(fold.train[i] for i in one.held), one.order)
             for one in inner.plan([targets[i] for i in fold.train])
         ]
-        at = _least(_scores(names, ask, inner, folds))
-        chosen.append(names[at])
-        held += ask(at, [fold])
-    whole = scored("the chosen", held, outer, Selection(kind="cv"))
-    return Expected(whole.loss, whole.accuracy, whole.standard_error or 0.0, tuple(chosen))
+        return _scores(names, ask, inner, folds)
+    others = [other for other in range(len(outer)) if other != place]
+    return tuple(
+        scored(name, [_pair(at, ask, outer, place, other) for other in others], [outer[at] for at in others], how)
+        for at, name in enumerate(names)
+    )
+
+
+def _pair(at: int, ask: Ask, outer: Sequence[Fold], place: int, other: int) -> Held:
+    """What a candidate that knows neither of two folds does on the second."""
+    first, second = sorted((place, other))
+    left_out = {*outer[place].held, *outer[other].held}
+    train = tuple(one for one in outer[first].train if one not in left_out)
+    (held,) = ask(at, [Fold(train, outer[first].held + outer[second].held)])
+    cut = len(outer[first].held)
+    return held.part(cut, len(left_out)) if other == second else held.part(0, cut)
 
 
 def _note(how: Selection, train: int, dev: int) -> str:
