@@ -55,6 +55,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
     "calibration": {
         "divide": "promptatlas.score.calibrate:Divide",
         "pmi": "promptatlas.score.calibrate:PMI",
+        "temper": "promptatlas.score.temper:Temper",
     },
     "view": {
         "one": "promptatlas.data.view:One",

@@ -12,6 +12,7 @@ import typer
 
 from promptatlas.cli import print as show
 from promptatlas.cli.ask import ask
+from promptatlas.cli.auto import auto
 from promptatlas.cli.bench import bench
 from promptatlas.cli.demo import demo
 from promptatlas.cli.doctor import doctor
@@ -37,6 +38,7 @@ app = typer.Typer(
 _COMMANDS: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "fit": fit,
+    "auto": auto,
     "predict": predict,
     "evaluate": evaluate,
     "ask": ask,

@@ -5,9 +5,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptatlas.errors import ArtifactError, SettingError
+
+if TYPE_CHECKING:
+    from promptatlas.data.task import Task
+    from promptatlas.lm.local import LocalLM
 
 RECORD = "run.json"
 ENDING = ".run"
@@ -64,6 +68,12 @@ def run_folder(out: Path) -> Path:
     return out.with_name(out.name + ENDING)
 
 
+def identity(task: "Task", lm: "LocalLM") -> dict[str, str]:
+    """What tells the data and the model of a fit from others."""
+    known = lm.identity
+    return {"data": task.identity(), "language model": known["weights"], "tokenizer": known["tokenizer"]}
+
+
 def begin(request: Request, identity: Mapping[str, str], out: Path) -> bool:
     """Keep a request beside `out`. True where the same one is there already, to go on with.
 
@@ -79,9 +89,10 @@ def begin(request: Request, identity: Mapping[str, str], out: Path) -> bool:
     folder = run_folder(out)
     if folder.exists():
         if read(folder) != request:
+            again = "the same `promptatlas auto`" if request.method == "auto" else f"promptatlas fit --resume {out}"
             raise SettingError(
                 f"`{folder}` holds an unfinished fit that was asked for otherwise",
-                hint=f"go on with it: promptatlas fit --resume {out}; or delete that folder",
+                hint=f"go on with it: {again}; or delete that folder",
             )
         check(folder, identity)
         return True

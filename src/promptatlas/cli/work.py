@@ -46,7 +46,7 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
     check_ours(settle(out), FILES)
     task = read_task(request.here(request.task))
     candidates = [
-        Candidate(name=one.name, prompt=_start(one.request, task), methods=(method,))
+        Candidate(name=one.name, prompt=started(one.request, task), methods=(method,))
         for one, method in zip(tried, methods, strict=True)
     ]
     task = task.few(request.shots, request.seed) if request.shots else task
@@ -54,12 +54,7 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
     if len(candidates) > 1:
         how.check(len(task.train), len(task.dev))
     lm = model(request.here(request.lm), request.device, request.dtype, bar)
-    identity = {
-        "data": task.identity(),
-        "language model": lm.identity["weights"],
-        "tokenizer": lm.identity["tokenizer"],
-    }
-    if unfinished.begin(request, identity, out):
+    if unfinished.begin(request, unfinished.identity(task, lm), out):
         show.note(f"going on with the fit in {unfinished.run_folder(out)}")
     bar.step(request.method)
     began = time.perf_counter()
@@ -94,7 +89,7 @@ def _method(request: Request) -> Method:
     return registry.seeded(request.method, request.seed, paper=request.paper, **settings)
 
 
-def _start(request: Request, task: Task) -> Prompt:
+def started(request: Request, task: Task) -> Prompt:
     """The prompt the method starts from."""
     template = template_of(task) if request.template is None else request.template
     words = task.words if request.words is None else request.words

@@ -1,6 +1,5 @@
 """A candidate to choose, and what it does on examples that are held back."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -17,12 +16,10 @@ from promptatlas.errors import ArtifactError, DataError, NeedsError, PromptAtlas
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.prompting.rows import Line
-from promptatlas.train.choice import Held, joined
+from promptatlas.train.choice import Held, joined, lost
 from promptatlas.train.folds import Fold
 from promptatlas.train.needs import Method, chained
 from promptatlas.train.run import Cancelled, Event, Run
-
-LEAST = 1e-6  # of a probability: one of 0 counts as this, one of 1 as what it leaves (released code)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +100,8 @@ class Asking:
                 )
 
     @cached_property
-    def _data(self) -> str:
+    def data(self) -> str:
+        """What tells the task's data from any other."""
         return self.task.identity()
 
     def _some(self, places: Sequence[int]) -> tuple[Example, ...]:
@@ -116,7 +114,7 @@ class Asking:
     def _kept(self, at: int, folds: Sequence[Fold], ask: Callable[[], list[Held]]) -> list[Held]:
         """What a candidate answers; read, where the run's folder has it. A failure isn't kept: it is tried again."""
         one = self.candidates[at]
-        asked = repr((self._data, self.lm.name, one.name, one.prompt.key, one.methods, one.shown, folds))
+        asked = repr((self.data, self.lm.name, one.name, one.prompt.key, one.methods, one.shown, folds))
         key = f"select-{at}-{sha256(asked.encode()).hexdigest()[:16]}"
         try:
             found: Any = self.run.stage(key, lambda: [asdict(held) for held in ask()])
@@ -124,9 +122,7 @@ class Asking:
             raise
         except PromptAtlasError as error:
             return [Held(failed=error.message)] * len(folds)
-        return [
-            Held(tuple(held["loss"]), tuple(held["right"]), shares=tuple(map(tuple, held["shares"]))) for held in found
-        ]
+        return [Held.from_json(held) for held in found]
 
     def _fitted(self, one: Candidate, fold: Fold) -> list[Held]:
         """Fit anew, read, and let go of what was learned."""
@@ -136,7 +132,7 @@ class Asking:
     def _read(self, learned: Prompt | Ensemble, fold: Fold) -> Held:
         examples = self._some(fold.held)
         with self.run.counted():
-            return _held(learned.predict(self.lm, examples), examples)
+            return answered(learned.predict(self.lm, examples), examples)
 
     def _once(self, at: int, folds: Sequence[Fold]) -> list[Held]:
         """Of a prompt that learns nothing: it answers the same in every fold, so each example is read once."""
@@ -156,15 +152,17 @@ class Asking:
             scores = prompt.reader(self.lm).fold(lines, mass=False)
         rows = zip(lines, scores, strict=True)
         answers = iter([prompt.view.fold(line.example, row[None], prompt.labels) for line, row in rows])
-        return [_held([next(answers) for _ in fold.held], self._some(fold.held)) for fold in folds]
+        return [answered([next(answers) for _ in fold.held], self._some(fold.held)) for fold in folds]
 
 
-def _held(answers: Sequence[Answer], examples: Sequence[Example]) -> Held:
+def answered(answers: Sequence[Answer], examples: Sequence[Example]) -> Held:
+    """What answers are worth. Raises DataError: a target that is no answer."""
     pairs = list(zip(answers, examples, strict=True))
     return Held(
         tuple(_loss(*pair) for pair in pairs),
         tuple(one.value == example.target for one, example in pairs),
         shares=tuple(tuple(one.probabilities.values()) for one in answers),
+        places=tuple(list(one.probabilities).index(str(example.target)) for one, example in pairs),
     )
 
 
@@ -174,4 +172,4 @@ def _loss(answer: Answer, example: Example) -> float:
     if example.target not in known:
         hint = "there are " + ", ".join(f"`{one}`" for one in known)
         raise DataError(f"example `{example.key}` has the target {example.target!r}, which is no answer", hint=hint)
-    return -math.log(min(max(known[str(example.target)], LEAST), 1 - LEAST))
+    return lost(known[str(example.target)])

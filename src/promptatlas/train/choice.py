@@ -1,12 +1,14 @@
 """What a choice among candidates is made of, and what it was worth."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
 from promptatlas.train.folds import Fold, Selection
+
+LEAST = 1e-6  # of a probability: one of 0 counts as this, one of 1 as what it leaves (released code)
 
 
 @dataclass(frozen=True)
@@ -18,18 +20,32 @@ class Held:
         right: whether each was answered right.
         shares: each one's probabilities, an answer each, in the order of the task's labels or the example's choices.
         failed: why it couldn't be asked; "" where it was.
+        places: of each, the place of the right answer among them.
     """
 
     loss: tuple[float, ...] = ()
     right: tuple[bool, ...] = ()
     failed: str = ""
     shares: tuple[tuple[float, ...], ...] = ()
+    places: tuple[int, ...] = ()
 
     def part(self, start: int, end: int) -> "Held":
         """What it did on some of them."""
         if self.failed:
             return self
-        return Held(self.loss[start:end], self.right[start:end], shares=self.shares[start:end])
+        cut = slice(start, end)
+        return Held(self.loss[cut], self.right[cut], shares=self.shares[cut], places=self.places[cut])
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Held":
+        """One that was kept as JSON."""
+        return cls(
+            loss=tuple(values["loss"]),
+            right=tuple(values["right"]),
+            failed=values["failed"],
+            shares=tuple(map(tuple, values["shares"])),
+            places=tuple(values["places"]),
+        )
 
 
 def joined(some: Sequence[Held]) -> Held:
@@ -39,7 +55,13 @@ def joined(some: Sequence[Held]) -> Held:
         tuple(right for one in some for right in one.right),
         next((one.failed for one in some if one.failed), ""),
         tuple(shares for one in some for shares in one.shares),
+        tuple(place for one in some for place in one.places),
     )
+
+
+def lost(share: float) -> float:
+    """Minus the log of a probability, in nats; of one of 0 or 1 it is finite and above 0."""
+    return -math.log(min(max(share, LEAST), 1 - LEAST))
 
 
 @dataclass(frozen=True)
@@ -56,6 +78,7 @@ class Score:
             ("mdl"), the loss of each example ("dev").
         held: fold by fold.
         failed: why a fold failed; "" where none did.
+        temperature: that its held-out answers suit, where it was asked for; else 1.
     """
 
     name: str
@@ -65,6 +88,7 @@ class Score:
     estimates: tuple[float, ...]
     held: tuple[Held, ...]
     failed: str = ""
+    temperature: float = 1.0
 
     @property
     def deviation(self) -> float | None:
@@ -86,7 +110,8 @@ class Score:
         found = {"value": self.value, "loss": self.loss, "accuracy": self.accuracy}
         numbers = {name: one if math.isfinite(one) else None for name, one in found.items()}
         spread = {"deviation": self.deviation, "standard_error": self.standard_error}
-        return {"name": self.name, **numbers, **spread, "folds": folds, "failed": self.failed}
+        return {"name": self.name, **numbers, **spread, "folds": folds, "failed": self.failed,
+                "temperature": self.temperature}  # fmt: skip
 
 
 @dataclass(frozen=True)

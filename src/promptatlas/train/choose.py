@@ -11,6 +11,7 @@ from statistics import fmean
 
 from promptatlas.data.example import Target
 from promptatlas.errors import DataError, PromptAtlasError, SettingError
+from promptatlas.train import warmed
 from promptatlas.train.choice import Choice, Expected, Held, Score
 from promptatlas.train.folds import Fold, Selection
 
@@ -63,6 +64,8 @@ def scored(name: str, held: Sequence[Held], folds: Sequence[Fold], how: Selectio
     failed = next((one.failed for one in held if one.failed), "")
     if failed:
         return Score(name, math.inf, math.inf, math.nan, (), tuple(held), failed)
+    temperature = warmed.fitted(held) if how.tempered else 1.0
+    held = warmed.each(held, folds, how.kind) if how.tempered else held
     losses = [loss for one in held for loss in one.loss]
     if not all(map(math.isfinite, losses)):
         raise DataError(f"the candidate `{name}` has a loss that is not a number")
@@ -74,7 +77,7 @@ def scored(name: str, held: Sequence[Held], folds: Sequence[Fold], how: Selectio
         estimates = [fmean(one.loss) for one in held] if how.kind == "cv" else losses
         value = mean
     right = fmean([right for one in held for right in one.right])
-    score = Score(name, value, mean, right, tuple(estimates), tuple(held))
+    score = Score(name, value, mean, right, tuple(estimates), tuple(held), temperature=temperature)
     return replace(score, value=value + how.alpha * (score.deviation or 0.0))
 
 
@@ -107,9 +110,10 @@ def _expected(names: Sequence[str], ask: Ask, how: Selection, targets: Sequence[
     outer = replace(how, kind="cv", orders=1, first=0, beta=None).plan(targets)
     chosen, held = [], []
     for place, fold in enumerate(outer):
-        at = _least(_without(place, outer, names, ask, how, targets))
+        scores = _without(place, outer, names, ask, how, targets)
+        at = _least(scores)
         chosen.append(names[at])
-        held += ask(at, [fold])
+        held += [warmed.at(one, scores[at].temperature) for one in ask(at, [fold])]
     whole = scored("the chosen", held, outer, Selection(kind="cv"))
     return Expected(whole.loss, whole.accuracy, whole.standard_error or 0.0, tuple(chosen))
 

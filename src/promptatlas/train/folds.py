@@ -52,6 +52,9 @@ class Selection:
             alike, and the higher it is, the more the last ones count.
         alpha: so many standard deviations of the estimates are added to the criterion, against bad choices.
         nested: also estimate what such a choice is worth: choose anew without each fold, and measure on it.
+        tempered: bring every candidate's held-out answers to the temperature that its others suit, before they are
+            compared, and what is chosen to the one that all suit: what learned from few labels is too sure, and a loss
+            counts that for more than errors.
         seed: of the orders.
     """
 
@@ -62,6 +65,7 @@ class Selection:
     beta: float | None = None
     alpha: float = 0.0
     nested: bool = False
+    tempered: bool = False
     seed: int = 0
 
     name: ClassVar[str] = "selection"
@@ -78,6 +82,8 @@ class Selection:
         if self.kind == "mdl" and self.alpha and self.orders < 2:
             raise SettingError("`alpha` needs several code lengths to vary", hint="take orders=2 or more")
         if self.kind == "dev":
+            if self.tempered:
+                raise SettingError('`tempered` needs folds, and kind="dev" has none', hint='take kind="cv" or "mdl"')
             if self.nested:
                 raise SettingError('`nested` has no meaning under kind="dev"', hint="measure on the test examples")
             if not dev:

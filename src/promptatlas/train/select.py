@@ -8,16 +8,18 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from promptatlas.data.task import Task
+from promptatlas.data.view import One
 from promptatlas.errors import NeedsError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Ensemble, Prompt
+from promptatlas.score.temper import Temper
 from promptatlas.train.candidate import Asking, Candidate
 from promptatlas.train.choice import Choice
 from promptatlas.train.choose import choose
 from promptatlas.train.folds import Selection
 from promptatlas.train.run import Run
 
-__all__ = ["Candidate", "Choice", "Selected", "Selection", "chosen", "select"]
+__all__ = ["Candidate", "Choice", "Selected", "Selection", "chosen", "noted", "select", "tempered"]
 
 
 class Selected(NamedTuple):
@@ -38,7 +40,9 @@ def select(
     choice = chosen(candidates, lm, task, how, run=run)
     best = candidates[choice.at]
     learned = best.fit(lm, task, run=run)
-    return Selected(_noted(learned, best.prompt, lm, task, choice) if choice.scores else learned, choice)
+    if how.tempered and choice.scores:
+        learned = tempered(learned, choice.scores[choice.at].temperature)
+    return Selected(noted(learned, best.prompt, lm, task, choice) if choice.scores else learned, choice)
 
 
 def chosen(candidates: Sequence[Candidate], lm: LM, task: Task, how: Selection, *, run: Run | None = None) -> Choice:
@@ -75,7 +79,22 @@ def chosen(candidates: Sequence[Candidate], lm: LM, task: Task, how: Selection, 
     return choose([one.name for one in candidates], asking, how, targets, dev=len(dev))
 
 
-def _noted(learned: Prompt | Ensemble, start: Prompt, lm: LM, task: Task, choice: Choice) -> Prompt | Ensemble:
+def tempered(learned: Prompt | Ensemble, temperature: float) -> Prompt | Ensemble:
+    """The same answers at a temperature; where a prompt reads a row a choice or a description, as it was."""
+    if isinstance(learned, Ensemble):
+        if learned.mix or learned.vote:
+            return learned
+        return replace(learned, prompts=tuple(_tempered(one, temperature) for one in learned.prompts))
+    return _tempered(learned, temperature)
+
+
+def _tempered(prompt: Prompt, temperature: float) -> Prompt:
+    if temperature == 1 or not isinstance(prompt.view, One):
+        return prompt
+    return replace(prompt, calibration=(*prompt.calibration, Temper(temperature=temperature)))
+
+
+def noted(learned: Prompt | Ensemble, start: Prompt, lm: LM, task: Task, choice: Choice) -> Prompt | Ensemble:
     """With the choice in the history, before what the chosen one's methods did."""
     step = start.noted(lm, choice.how, task.identity(), **choice.figures()).history[-1]
 

@@ -1,0 +1,1 @@
+"""The best predictor for few labels: a portfolio of methods, tried on these labels alone, and what to expect of it."""
