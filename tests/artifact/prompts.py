@@ -28,6 +28,7 @@ from promptatlas.prompting import Ensemble, Prompt, Step
 from promptatlas.score import soft
 from promptatlas.score.calibrate import PMI, Divide
 from promptatlas.score.own import Own
+from promptatlas.score.temper import Temper
 from promptatlas.score.words import Words
 from promptatlas.testing.tiny import tiny
 from promptatlas.text.template import Template
@@ -106,7 +107,12 @@ def every() -> dict[str, Prompt | Ensemble]:
         "random": replace(plain, demos=Random(pool=POOL, k=2, seed=4)),
         "nearest": replace(plain, demos=Nearest.over(lm(), POOL, k=1)),
         "calibrated": replace(
-            plain, calibration=(Divide(prior=(0.25, 0.75)), PMI(domain=Template.parse("It is {mask}")))
+            plain,
+            calibration=(
+                Divide(prior=(0.25, 0.75)),
+                PMI(domain=Template.parse("It is {mask}")),
+                Temper(temperature=2.0),
+            ),
         ),
         "descriptions": replace(
             plain,

@@ -349,7 +349,7 @@ def test_answers_are_those_of_the_same_question_only(tmp_path: Path) -> None:
         chosen(templates(*TEMPLATES[:2]), scripted(seen), task, how, run=Run(tmp_path))
     assert len(seen.texts) == 2 * 2 * 8
     value = json.loads(next(tmp_path.rglob("value.json")).read_text())
-    assert set(value[0]) == {"loss", "right", "failed", "shares"}
+    assert set(value[0]) == {"loss", "right", "failed", "shares", "places"}
 
 
 def test_an_answer_that_isnt_whole_is_no_fault_of_the_candidate(tmp_path: Path) -> None:

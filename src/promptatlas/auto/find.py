@@ -82,11 +82,7 @@ def find(
         Cancelled: the run said to stop.
         PromptAtlasError: all candidates failed.
     """
-    if task.kind != "label":
-        raise NeedsError(f"`auto` needs a task of kind label, and `{task.name}` is of kind {task.kind}")
-    if how.kind == "dev":
-        raise SettingError("`auto` chooses by the training examples alone", hint='take kind="cv" or "mdl"')
-    how.check(len(task.train))
+    _check(task, how)
     run = run or Run()
     run.budget = float("inf")  # so that operations are counted
     targets = [one.target for one in task.train]
@@ -111,6 +107,14 @@ def find(
         dropped={names[at]: why for at, why in purse.dropped.items()},
         operations={names[at]: some for at, some in sorted(purse.spent.items())}, budget=budget,
     )  # fmt: skip
+
+
+def _check(task: Task, how: Selection) -> None:
+    if task.kind != "label":
+        raise NeedsError(f"`auto` needs a task of kind label, and `{task.name}` is of kind {task.kind}")
+    if how.kind == "dev":
+        raise SettingError("`auto` chooses by the training examples alone", hint='take kind="cv" or "mdl"')
+    how.check(len(task.train))
 
 
 def _asked(how: Selection, targets: Sequence[Target]) -> set[Fold]:
