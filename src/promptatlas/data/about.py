@@ -19,6 +19,7 @@ class About:
     metric: str = ""
     template: str | None = None
     words: Mapping[str, tuple[str, ...]] | None = None
+    none: str = ""
     description: str = ""
     low: float | None = None
     high: float | None = None
@@ -91,6 +92,7 @@ _READERS: Mapping[str, Callable[[object, str], object]] = {
     "metric": _string,
     "template": _string,
     "words": _words,
+    "none": _string,
     "description": _string,
     "low": _number,
     "high": _number,
