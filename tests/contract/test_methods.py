@@ -40,11 +40,19 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "pet": {"repeats": 1, "steps": 3, "unlabeled_batch": 4, "student_steps": 3, "student_batch": 4},
     "prefix_tuning": {"length": 2, "mid": 8, "steps": 3, "batch": 4},
     "prompt_tuning": {"length": 3, "steps": 3, "batch": 4},
+    "ptr": {"steps": 3, "batch": 4},
     "soft_mixture": {"epochs": 1, "random": 1},
     "warp": {"steps": 3, "batch": 4},
 }
 ONE_OF_EACH = ("bert", "llama", "t5")
-MASKED = ("adapet", "dart", "optiprompt", "soft_mixture", "warp")  # methods that need a mask in the middle of a text
+MASKED = (
+    "adapet",
+    "dart",
+    "optiprompt",
+    "ptr",
+    "soft_mixture",
+    "warp",
+)  # methods that need a mask in the middle of a text
 REFUSED = {
     ("autoprompt", "t5"),
     ("autoprompt", "bart"),
