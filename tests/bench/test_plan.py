@@ -52,6 +52,13 @@ def test_settings_may_differ_by_task():
     assert plan.methods["bitfit"].told("coats") == {"steps": 9}
 
 
+def test_a_template_may_be_sub_prompts_and_words_may_be_rules():
+    hats = {"template": ["{text}", " {mask:a}"], "words": {"up": ["good", "so"], "down": {"reversed": "up"}}}
+    plan = plan_from({**VALUES, "tasks": {"hats": hats}})
+    assert plan.tasks["hats"].template["masked"] == "{text} {mask:a}"
+    assert plan.tasks["hats"].words == {"up": ("good", "so"), "down": ("so", "good")}
+
+
 @pytest.mark.parametrize(
     ("changed", "message", "hint"),
     [

@@ -19,6 +19,21 @@ def test_words_of_a_file(tmp_path: Path, name: str) -> None:
     assert words_of([str(tmp_path / name)]) == {"good": ("great, really", "fine"), "bad": ("awful",)}
 
 
+def test_words_of_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "rules.tsv"
+    table.write_text("label\tone\trelation\tother\nborn\tperson\tborn in\tcity\n无\t物\t和\t物\n", "utf-8")
+    assert words_of([str(table)]) == {"born": ("person", "born in", "city"), "无": ("物", "和", "物")}
+    table.write_text("label\tword\nup\tgood\nup\tfine\n", "utf-8")
+    with pytest.raises(DataError, match=r"rules\.tsv:3: the label `up` is there already"):
+        words_of([str(table)])
+
+
+def test_words_of_a_file_in_reverse(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.json"
+    rules.write_text('{"up": ["one", "over the", "other"], "down": {"reversed": "up"}}', "utf-8")
+    assert words_of([str(rules)]) == {"up": ("one", "over the", "other"), "down": ("other", "the over", "one")}
+
+
 @pytest.mark.parametrize("given", ["good=", "=great", "good=great,,fine", "good=great,"])
 def test_words_that_are_none(given: str) -> None:
     with pytest.raises(SettingError) as caught:

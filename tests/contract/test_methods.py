@@ -8,8 +8,9 @@ from promptatlas.data.task import Task
 from promptatlas.errors import NeedsError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
+from promptatlas.prompting.make import prompt
 from promptatlas.registry import method, names
-from promptatlas.testing import check_method, tiny, toy, toy_prompt
+from promptatlas.testing import check_method, tiny, toy, toy_pairs, toy_prompt
 from promptatlas.testing.tiny import names as families
 
 # hardly trained, a random model may find one label everywhere, and iPET says so
@@ -31,6 +32,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "in_context": {"k": 2},
     "ipet": {"repeats": 2, "generations": 1, "steps": 20, "lr": 3e-3, "unlabeled_batch": 4, "student_steps": 2},
     "kate": {"k": 2},
+    "knowprompt": {"steps": 3, "batch": 4},
     "lora": {"rank": 2, "steps": 3, "batch": 4},
     "null_prompts": {"steps": 3, "batch": 4},
     "optiprompt": {"epochs": 1},
@@ -40,11 +42,20 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "pet": {"repeats": 1, "steps": 3, "unlabeled_batch": 4, "student_steps": 3, "student_batch": 4},
     "prefix_tuning": {"length": 2, "mid": 8, "steps": 3, "batch": 4},
     "prompt_tuning": {"length": 3, "steps": 3, "batch": 4},
+    "ptr": {"steps": 3, "batch": 4},
     "soft_mixture": {"epochs": 1, "random": 1},
     "warp": {"steps": 3, "batch": 4},
 }
 ONE_OF_EACH = ("bert", "llama", "t5")
-MASKED = ("adapet", "dart", "optiprompt", "soft_mixture", "warp")  # methods that need a mask in the middle of a text
+MASKED = (
+    "adapet",
+    "dart",
+    "knowprompt",
+    "optiprompt",
+    "ptr",
+    "soft_mixture",
+    "warp",
+)  # methods that need a mask in the middle of a text
 REFUSED = {
     ("autoprompt", "t5"),
     ("autoprompt", "bart"),
@@ -53,6 +64,10 @@ REFUSED = {
     ("prefix_tuning", "deberta-v2"),
 }  # kinds and families they can't do
 BARE = {("bitfit", "llama"), ("bitfit", "t5"), ("bitfit", "modernbert")}  # nothing of what they train is there
+
+
+PAIRS = prompt("{text} {head!} {mask} {tail!}", {"pets": "good", "weather": "bad"})
+GIVEN: Mapping[str, tuple[Task, Prompt]] = {"knowprompt": (toy_pairs(), PAIRS)}  # others take the plain toy task
 
 
 def fits(name: str, family: str) -> bool:
@@ -71,13 +86,13 @@ def test_nothing_is_left_out() -> None:
 
 @pytest.mark.parametrize(("name", "family"), sorted({*product(names(), ONE_OF_EACH)} - BARE))
 def test_every_method_keeps_the_contract(name: str, family: str) -> None:
-    check_method(method(name, **QUICK[name]), tiny(family))
+    check_method(method(name, **QUICK[name]), tiny(family), *GIVEN.get(name, ()))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "family"), sorted({*product(names(), set(families()) - set(ONE_OF_EACH))} - BARE))
 def test_every_method_keeps_the_contract_on_every_family(name: str, family: str) -> None:
-    check_method(method(name, **QUICK[name]), tiny(family))
+    check_method(method(name, **QUICK[name]), tiny(family), *GIVEN.get(name, ()))
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in REFUSED}))

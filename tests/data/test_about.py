@@ -40,6 +40,14 @@ def test_nothing_need_be_said():
     assert read_about({}, "task.json") == About()
 
 
+def test_sub_prompts_and_rules():
+    prompts, words = ["{text}", " {mask} {mask:b}"], {"x": ["a", "a b"], "y": {"reversed": "x"}}
+    about = read_about({"template": prompts, "words": words, "none": "y"}, "task.json")
+    assert about.template == "{text} {mask} {mask:b}"
+    assert about.words == {"x": ("a", "a b"), "y": ("b a", "a")}
+    assert about.none == "y"
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -55,6 +63,15 @@ def test_nothing_need_be_said():
             "task.json: no metric `acc` for tasks of kind choice\n\nhint: there are `accuracy`",
         ),
         ({"words": ["a"]}, "task.json: `words` is an array, not label words by label"),
+        (
+            {"words": {"a": {"reversed": "b"}}},
+            "task.json: `words`: the rule of `a` reverses `b`, which has no words of its own\n\nhint: there are none",
+        ),
+        (
+            {"template": ["{text}", "{mask"]},
+            "task.json: `template`: column 1 of `{mask`: `{` is never closed\n\n"
+            "hint: close it with `}`, or write `{{` for a brace that is text",
+        ),
         ({"words": {"a": 1}}, "task.json: `words` of `a` is a number, not a list of strings"),
         ({"low": True}, "task.json: `low` is a boolean, not a number"),
         ({"high": "5"}, "task.json: `high` is a string, not a number"),

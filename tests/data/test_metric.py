@@ -33,9 +33,28 @@ def test_labels_agree_with_scikit_learn():
             "accuracy": metrics.accuracy_score(TARGETS, ANSWERS),
             "macro_f1": metrics.f1_score(TARGETS, ANSWERS, average="macro"),
             "mcc": metrics.matthews_corrcoef(TARGETS, ANSWERS),
+            "micro_f1": metrics.accuracy_score(TARGETS, ANSWERS),
             "invalid": 0,
         }
     )
+
+
+def test_the_label_that_says_none_holds_is_left_out_of_micro_f1():
+    """gold (A,A,NA,B), told (A,B,A,B): 2 right of 4 told and 3 there."""
+    found = measure("label", ["A", "A", "NA", "B"], ["A", "B", "A", "B"], none="NA")
+    assert found["micro_f1"].value == pytest.approx(0.571429, abs=1e-6)
+    theirs = metrics.f1_score(TARGETS, ANSWERS, labels=LABELS[1:], average="micro")
+    assert measure("label", TARGETS, ANSWERS, labels=LABELS, none="a")["micro_f1"].value == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("answers", [["NA"] * 4, ["B", "NA", "NA", "A"]])
+def test_to_say_none_holds_is_no_hit(answers):
+    assert measure("label", ["A", "NA", "NA", "B"], answers, labels=["A", "B", "NA"], none="NA")["micro_f1"].value == 0
+
+
+def test_an_answer_outside_the_labels_says_something_wrong():
+    found = measure("label", ["A", "NA"], ["A", "who"], labels=["A", "NA"], none="NA")
+    assert found["micro_f1"].value == pytest.approx(2 / 3)
 
 
 def test_answers_outside_the_labels_are_wrong_and_counted():
@@ -46,13 +65,15 @@ def test_answers_outside_the_labels_are_wrong_and_counted():
             "accuracy": 0.5,
             "macro_f1": (1 + 0) / 2,  # c neither occurs nor is answered
             "mcc": metrics.matthews_corrcoef(targets, ["a", "?", "?", "a"]),
+            "micro_f1": 0.5,
             "invalid": 0.5,
         }
     )
 
 
 def test_what_divides_by_zero_is_zero():
-    assert values(measure("label", ["a", "a"], ["a", "a"])) == {"accuracy": 1, "macro_f1": 1, "mcc": 0, "invalid": 0}
+    all_right = {"accuracy": 1, "macro_f1": 1, "mcc": 0, "micro_f1": 1, "invalid": 0}
+    assert values(measure("label", ["a", "a"], ["a", "a"])) == all_right
     assert values(measure("label", ["a", "a"], ["z", "z"]))["macro_f1"] == 0
     assert values(measure("number", [1.0, 1.0], [1.0, 2.0])) == {
         "pearson": 0,

@@ -252,7 +252,8 @@ LABEL_HINT = "\n\nhint: rows without targets belong into the split `unlabeled`"
         (
             [{"t": "a", "label": "x"}],
             {"metric": "bleu"},
-            "rows: no metric `bleu` for tasks of kind label\n\nhint: there are `accuracy`, `macro_f1`, `mcc`",
+            "rows: no metric `bleu` for tasks of kind label\n\n"
+            "hint: there are `accuracy`, `macro_f1`, `mcc`, `micro_f1`",
         ),
     ],
 )

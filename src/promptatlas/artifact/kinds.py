@@ -42,6 +42,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
     },
     "words": {
         "words": "promptatlas.score.words:Words",
+        "slot_words": "promptatlas.score.slots:SlotWords",
         "classifier": "promptatlas.score.soft:Classifier",
         "label_vectors": "promptatlas.score.soft:LabelVectors",
         "own": "promptatlas.score.own:Own",

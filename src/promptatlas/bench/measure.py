@@ -134,5 +134,5 @@ def _figures(task: Task, answers: Sequence[Target], clock: Clock, trained: int, 
 
 def score(task: Task, examples: Sequence[Example], answers: Sequence[Target]) -> float:
     """What these answers come to by the task's metric."""
-    found = measure(task.kind, [one.target for one in examples], answers, labels=task.labels, samples=1)
+    found = measure(task.kind, [one.target for one in examples], answers, labels=task.labels, none=task.none, samples=1)
     return found[task.metric].value

@@ -33,6 +33,7 @@ from typing import Any
 
 from promptatlas import registry
 from promptatlas.errors import SettingError, near
+from promptatlas.text.compose import compose, phrases
 
 BASELINES = ("majority", "naive Bayes")  # what takes no language model, and no settings
 
@@ -156,10 +157,11 @@ _NUMBERS = {"test": 0, "unlabeled": 0, "profiled": 1}
 def _task(name: str, values: Any, where: str) -> TaskPlan:
     _known(values, OF_TASK, f"{where}: [tasks.{name}]")
     template = values.get("template", {})
+    if isinstance(template, list):
+        template = str(compose(template))
     kinds = template if isinstance(template, Mapping) else dict.fromkeys(("masked", "causal", "seq2seq"), template)
     _known(kinds, ("masked", "causal", "seq2seq"), f"{where}: the template of `{name}`")
-    words = values.get("words")
-    told = {label: (some,) if isinstance(some, str) else tuple(some) for label, some in (words or {}).items()}
+    told = phrases(values.get("words") or {})
     return TaskPlan(data=str(values.get("data", name)), template=kinds, words=told or None)
 
 

@@ -86,5 +86,5 @@ def measured(
         some = examples[start : start + chunk]
         answers += [one.value for one in prompt.predict(lm, some, how=how)]
         bar.advance(len(some))
-    measures = measure(task.kind, [one.target for one in examples], answers, labels=task.labels)
+    measures = measure(task.kind, [one.target for one in examples], answers, labels=task.labels, none=task.none)
     return dict(sorted(measures.items(), key=lambda pair: pair[0] != task.metric))

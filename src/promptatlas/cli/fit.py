@@ -34,7 +34,7 @@ WordLists = Annotated[
     list[str] | None,
     typer.Option(
         "--words",
-        help="label=word,word (repeatable), or a JSON file; the task's own where it has some.",
+        help="label=word,word (repeatable), or a JSON or TSV file; the task's own where it has some.",
         show_default=False,
     ),
 ]

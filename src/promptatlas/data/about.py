@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from promptatlas.data.lines import json_name
 from promptatlas.data.task import KINDS, METRICS, Kind
-from promptatlas.errors import DataError, near
+from promptatlas.errors import DataError, SettingError, TemplateError, near
+from promptatlas.text.compose import Rule, compose, phrases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class About:
     metric: str = ""
     template: str | None = None
     words: Mapping[str, tuple[str, ...]] | None = None
+    none: str = ""
     description: str = ""
     low: float | None = None
     high: float | None = None
@@ -64,10 +66,14 @@ def _number(value: object, where: str) -> float:
     return float(value)
 
 
-def _strings(value: object, where: str) -> tuple[str, ...]:
+def _listed(value: object, where: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise DataError(f"{where} is {json_name(value)}, not a list of strings")
-    names = tuple(str(item) if type(item) is int else _string(item, f"an item of {where}") for item in value)
+    return tuple(str(item) if type(item) is int else _string(item, f"an item of {where}") for item in value)
+
+
+def _strings(value: object, where: str) -> tuple[str, ...]:
+    names = _listed(value, where)
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"{where} has `{name}` twice")
@@ -77,10 +83,24 @@ def _strings(value: object, where: str) -> tuple[str, ...]:
 def _words(value: object, where: str) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, Mapping):
         raise DataError(f"{where} is {json_name(value)}, not label words by label")
-    return {
-        str(label): (words,) if isinstance(words, str) else _strings(words, f"{where} of `{label}`")
+    rules: dict[str, Rule] = {
+        str(label): words if isinstance(words, str | Mapping) else _listed(words, f"{where} of `{label}`")
         for label, words in value.items()
     }
+    try:
+        return phrases(rules)
+    except SettingError as error:
+        raise DataError(f"{where}: {error.message}", hint=error.hint) from None
+
+
+def _template(value: object, where: str) -> str:
+    """A template, or sub-prompts that are joined to one."""
+    if isinstance(value, str):
+        return value
+    try:
+        return str(compose(_listed(value, where)))
+    except TemplateError as error:
+        raise DataError(f"{where}: {error.message}", hint=error.hint) from None
 
 
 _READERS: Mapping[str, Callable[[object, str], object]] = {
@@ -89,8 +109,9 @@ _READERS: Mapping[str, Callable[[object, str], object]] = {
     "labels": _strings,
     "fields": _strings,
     "metric": _string,
-    "template": _string,
+    "template": _template,
     "words": _words,
+    "none": _string,
     "description": _string,
     "low": _number,
     "high": _number,

@@ -19,16 +19,16 @@ Formulas = Mapping[str, Callable[[Array], Array]]  # name -> from sums [samples,
 
 
 def columns_of(
-    kind: Kind, targets: Sequence[Target], answers: Sequence[Target], labels: Sequence[str]
+    kind: Kind, targets: Sequence[Target], answers: Sequence[Target], labels: Sequence[str], none: str = ""
 ) -> tuple[Array, Formulas]:
-    """What to sum over examples, [examples, columns], and the metrics as functions of the sums.
+    """What to sum over examples, [examples, columns], and the metrics as functions of the sums; `none`: see `measure`.
 
     Raises:
         DataError: a target outside the labels, or tags that aren't as many as the target's.
     """
     match kind:
         case "label":
-            return _label_columns(targets, answers, labels)
+            return _label_columns(targets, answers, labels, none)
         case "labels":
             return _labels_columns(targets, answers, labels)
         case "tags":
@@ -47,9 +47,10 @@ def columns_of(
 
 
 def _label_columns(
-    targets: Sequence[Target], answers: Sequence[Target], labels: Sequence[str]
+    targets: Sequence[Target], answers: Sequence[Target], labels: Sequence[str], none: str
 ) -> tuple[Array, Formulas]:
     names = _names([{target} for target in targets], labels)
+    some = [at for at, name in enumerate(names) if name != none]
     true, said = _marks([{target} for target in targets], names), _marks([{answer} for answer in answers], names)
     width, count = len(names), len(targets)
     outside = said.sum(1) == 0
@@ -61,10 +62,16 @@ def _label_columns(
         spread = (count**2 - (support**2).sum(1)) * (count**2 - (predicted**2).sum(1) - rest**2)
         return _ratio(covariance, numpy.sqrt(spread))
 
+    def micro_f1(sums: Array) -> Array:
+        support, predicted, hits = (sums[:, block * width : (block + 1) * width][:, some].sum(1) for block in range(3))
+        rest = sums[:, -1]  # an answer outside the labels says something, and is wrong
+        return _ratio(2 * hits, support + predicted + rest)
+
     return numpy.hstack([true, said, true * said, outside[:, None]]), {
         "accuracy": lambda sums: sums[:, 2 * width : 3 * width].sum(1) / count,
         "macro_f1": lambda sums: _macro_f1(sums, width),
         "mcc": mcc,
+        "micro_f1": micro_f1,
         "invalid": _mean(3 * width, count),
     }
 

@@ -1,6 +1,6 @@
 """Metrics: how good answers are, each with a percentile bootstrap interval.
 
-    label    accuracy, macro_f1, mcc
+    label    accuracy, macro_f1, mcc; micro_f1 of all labels but the one that says none holds, where there is one
     labels   micro_f1, macro_f1, exact_match
     number   pearson, spearman, mean_absolute_error
     tags     span_f1, span_precision, span_recall, accuracy (of tags); without spans the last only
@@ -49,6 +49,7 @@ def measure(
     answers: Sequence[Target],
     *,
     labels: Sequence[str] = (),
+    none: str = "",
     samples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -60,6 +61,9 @@ def measure(
         targets: what is right; for "text" one text, or several of which any is.
         answers: what was answered, None where nothing was.
         labels: what may be answered; those among the targets where not given.
+        none: of "label", the one that says that none of the others holds ("Other", "no_relation"). Right answers of it
+            are no hits of `micro_f1`: precision is over examples answered with another, recall over those that have
+            another. Without such a label `micro_f1` is the accuracy.
         samples: of the bootstrap.
         seed: of the bootstrap.
         level: how much of the bootstrap the interval holds.
@@ -81,7 +85,7 @@ def measure(
         table = _number_table(targets, answers)
         values, drawn = _number_values(table, samples, rng)
     else:
-        columns, formulas = columns_of(kind, targets, answers, labels)
+        columns, formulas = columns_of(kind, targets, answers, labels, none)
         values = {name: float(formula(columns.sum(0)[None])[0]) for name, formula in formulas.items()}
         sums = _bootstrap_sums(columns, samples, rng)
         drawn = {name: formula(sums) for name, formula in formulas.items()}

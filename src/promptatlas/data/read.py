@@ -29,7 +29,8 @@ def read_task(name_or_path: str | PathLike[str]) -> Task:
     """Read a task: an embedded one by name, a folder, or one file.
 
     A folder has a file a split (train, dev, test, unlabeled; .jsonl, .csv or .tsv) and may have a task.json, that says
-    what can't be seen in them: name, kind, labels in order, fields, metric, template, words, description, low, high.
+    what can't be seen in them: name, kind, labels in order, fields, metric, template (or sub-prompts), words, none,
+    description, low, high.
     One file is both what is learned from and what is tested on. A string that names something on the disk, or has a
     separator in it, is a path.
 

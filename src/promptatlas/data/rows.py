@@ -79,6 +79,7 @@ def _task(plan: _Plan, examples: Mapping[Split, tuple[Example, ...]], labels: tu
         metric=about.metric or ("exact_match" if short else ""),
         template=about.template or ("{tokens:each}" if plan.kind == "tags" else None),
         words=about.words,
+        none=about.none,
         description=about.description,
         low=low,
         high=high,

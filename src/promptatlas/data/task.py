@@ -16,7 +16,7 @@ Kind = Literal["label", "labels", "number", "tags", "choice", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 METRICS: Mapping[Kind, tuple[str, ...]] = {
-    "label": ("accuracy", "macro_f1", "mcc"),
+    "label": ("accuracy", "macro_f1", "mcc", "micro_f1"),
     "labels": ("micro_f1", "macro_f1", "exact_match"),
     "number": ("pearson", "spearman", "mean_absolute_error"),
     "tags": ("span_f1", "span_precision", "span_recall", "accuracy"),
@@ -44,6 +44,7 @@ class Task:
         metric: the one to go by; "" is the kind's first in `METRICS`, or accuracy where tags aren't of spans.
         template: one to start from, unparsed.
         words: label words to start from, by label.
+        none: the label that says that none of the others holds, which `micro_f1` leaves out; "" where there is none.
         description: what the task asks, in a sentence.
         low: the least a number can be.
         high: the most a number can be.
@@ -60,6 +61,7 @@ class Task:
     metric: str = ""
     template: str | None = None
     words: Mapping[str, tuple[str, ...]] | None = None
+    none: str = ""
     description: str = ""
     low: float | None = None
     high: float | None = None
@@ -80,6 +82,8 @@ class Task:
             raise SettingError(f"`{self.metric}` counts spans, and `{self.name}` has the tag `{other}`", hint=hint)
         if self.kind == "label":
             self._check_labels()
+        if self.none and self.none not in self.labels:
+            raise DataError(f"`none` is `{self.none}`, no label of `{self.name}`", hint=near(self.none, self.labels))
         for label in self.words or ():
             if self.labels and label not in self.labels:
                 raise DataError(

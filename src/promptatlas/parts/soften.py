@@ -1,4 +1,4 @@
-"""A template's own words as vectors: the same prompt where a gradient can reach it. And vectors between its fields."""
+"""A template's own words as vectors: the same prompt where a gradient can reach it. And vectors around its fields."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +9,7 @@ from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
 from promptatlas.parts.vectors import Vectors
 from promptatlas.text.pieces import DemosPiece, EachPiece, FieldPiece, MarkPiece, PartPiece, Piece, SlotPiece, TextPiece
+from promptatlas.text.runs import Before
 from promptatlas.text.template import Template
 
 STARTS = ("mask", "alike", "by_dimension", "normal")
@@ -117,3 +118,37 @@ def fresh(lm: LM, start: str, length: int, *, seed: int, scale: float = 1.0) -> 
     table = lm.vectors.float().cpu()
     mean, spread = (table.mean(), table.std()) if start == "alike" else (table.mean(0), table.std(0))
     return Vectors(drawn * spread + mean)
+
+
+def around(template: Template, field: str, part: str) -> Template:
+    """The template with a part in front of a field and behind it, where it shows that field last.
+
+    Raises:
+        TemplateError: the template doesn't show it.
+
+    >>> around(Template.parse("{text} {head!} is {mask}"), "head", "kind")
+    Template.parse('{text}{@kind} {head!}{@kind} is {mask}')
+    """
+    shown = [at for at, piece in enumerate(template.pieces) if isinstance(piece, FieldPiece) and piece.name == field]
+    if not shown:
+        raise TemplateError(f"`{template}` doesn't show the field `{field}`", hint=near(field, template.fields))
+    ahead, thing, behind = template.pieces[: shown[-1]], template.pieces[shown[-1]], template.pieces[shown[-1] + 1 :]
+    text = ahead[-1].text if ahead and isinstance(ahead[-1], TextPiece) else ""
+    own = text.rstrip(" ")  # a blank belongs to what follows it
+    before = (*ahead[:-1], TextPiece(own)) if text else ahead
+    made = (*before, PartPiece(part), TextPiece(text[len(own) :]), thing, PartPiece(part), *behind)
+    return Template(started([piece for piece in made if piece != TextPiece("")], [part]))
+
+
+def mean_of(lm: LM, words: Sequence[str]) -> Vectors:
+    """One vector, the mean over the tokens of some words, each as it stands in the middle of a text.
+
+    Raises:
+        SettingError: the vocabulary has nothing of them.
+    """
+    ids = [one for word in words for one in lm.word(word, Before(" ")) if one not in lm.special]
+    if not ids:
+        raise SettingError(
+            f"nothing of {', '.join(words) or 'no words'} is in the vocabulary of {lm.name}", hint="name others"
+        )
+    return Vectors(lm.vectors[ids].float().mean(0, keepdim=True))

@@ -9,6 +9,7 @@ from promptatlas.errors import DataError, TemplateError, near
 from promptatlas.prompting.prompt import BETWEEN, Prompt
 from promptatlas.prompting.rows import Verbalizer
 from promptatlas.score.own import Own
+from promptatlas.score.slots import SlotWords
 from promptatlas.score.soft import EACH
 from promptatlas.score.words import Words
 from promptatlas.text.parse import located
@@ -29,16 +30,17 @@ def prompt(
 
     Args:
         template: see `promptatlas.Template`.
-        words: label -> its word or words; `Words(...)` where they fold otherwise than by default; None where every
-            example brings its own choices, whose texts are then the answers, and where a list's items get tags, which
-            a method trains a head for.
+        words: label -> its word or words, or a word a slot where the template has several (phrases whose words are
+            parted by blanks; see `text.compose.Rules`); `Words(...)` where they fold otherwise than by default; None
+            where every example brings its own choices, whose texts are then the answers, and where a list's items get
+            tags, which a method trains a head for.
         between: text between two demonstrations.
         view: how an example becomes rows; where there are no words, a row a choice, or tags of `{tokens:each}`. One row
             and no words is a prompt whose answers are texts it writes: `view=task.view` is what suits a task.
 
     Raises:
         TemplateError: the template can't be read; the message names the column.
-        SettingError: words no model could read.
+        WordError: words no model could read, or not a word a slot.
 
     >>> prompt("{text} It was {mask}.", {"good": "great", "bad": ["awful", "bad"]}).labels
     ('good', 'bad')
@@ -50,10 +52,18 @@ def prompt(
         )
     return Prompt(
         template=parsed,
-        words=Own() if words is None else Words.of(words) if isinstance(words, Mapping) else words,
+        words=Own() if words is None else _words(words, parsed) if isinstance(words, Mapping) else words,
         between=Template.parse(between) if isinstance(between, str) else between,
         view=view or (One() if words is not None else Tags(parsed.each.name) if parsed.each else Choices()),
     )
+
+
+def _words(words: Mapping[str, str | Sequence[str]], template: Template) -> Words | SlotWords:
+    if len(template.slots) < 2:
+        return Words.of(words)
+    made = SlotWords.of(words)
+    made.check(template)
+    return made
 
 
 def template_of(task: Task) -> str | None:

@@ -85,7 +85,15 @@ def tokens_in_place(
     return found
 
 
-def _tokens(label: str, word: str, lm: LM, before: Before, *, single: bool) -> Ids:
+def token_in_place(word: str, label: str, lm: LM, before: Before) -> int:
+    """The one token a label's word is where it stands. Raises WordError where it is none, several, or unknown."""
+    (one,) = _tokens(label, word, lm, before, single=True, otherwise="")
+    return one
+
+
+def _tokens(
+    label: str, word: str, lm: LM, before: Before, *, single: bool, otherwise: str = ", or Words(..., single=False)"
+) -> Ids:
     ids = lm.word(word, before)
     what = f"label word `{word}` of label `{label}`"
     if not ids:
@@ -96,7 +104,7 @@ def _tokens(label: str, word: str, lm: LM, before: Before, *, single: bool) -> I
         close = ", ".join(f"`{one}`" for one in _near_words(word, lm, before))
         raise WordError(
             f"{what} is {len(ids)} tokens in {lm.name}: {_pieces(lm, ids)}",
-            hint="use a word that is one token" + (f" ({close})" if close else "") + ", or Words(..., single=False)",
+            hint="use a word that is one token" + (f" ({close})" if close else "") + otherwise,
         )
     return ids
 

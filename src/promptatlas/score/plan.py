@@ -50,7 +50,7 @@ class Block:
                 hint = "leave one {mask} in it"
                 raise WordError(f"label words are read at one slot, and the template has {slots}", hint=hint)
             if mass:
-                values = values - torch.stack([_total(reading) for reading in readings])[..., None]
+                values = values - torch.stack([total_of(reading) for reading in readings])[..., None]
             at = self.at.to(values.device)
             there = at >= 0
             by_token = values.gather(2, at.clamp(min=0).expand(len(values), -1, -1))  # [examples, tokens, words]
@@ -129,7 +129,8 @@ def _together(words: Sequence[Ids]) -> Block:
     return Block(tuple(column), torch.tensor(at), most)
 
 
-def _total(reading: Reading) -> Tensor:
+def total_of(reading: Reading) -> Tensor:
+    """The vocabulary's log-sum at each slot. Raises SettingError where it wasn't asked for."""
     total = reading[0].total
     if total is None:
         raise SettingError("these readings can't tell probabilities", hint="give `queries` and `fold` one `mass`")

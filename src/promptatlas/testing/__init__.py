@@ -2,7 +2,7 @@
 
 from promptatlas.testing.check_lm import check_lm
 from promptatlas.testing.contract import check_method, check_part
-from promptatlas.testing.tasks import toy, toy_prompt, toy_tags, toy_tags_prompt
+from promptatlas.testing.tasks import toy, toy_pairs, toy_pairs_prompt, toy_prompt, toy_tags, toy_tags_prompt
 from promptatlas.testing.tiny import names, tiny
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "names",
     "tiny",
     "toy",
+    "toy_pairs",
+    "toy_pairs_prompt",
     "toy_prompt",
     "toy_tags",
     "toy_tags_prompt",

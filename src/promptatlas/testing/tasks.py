@@ -1,12 +1,14 @@
 """Toy tasks that any method can learn: the label is told by one word of the text, a tag by the word itself."""
 
 import random
+from dataclasses import replace
 
 from promptatlas.data.example import Example
 from promptatlas.data.task import Task
 from promptatlas.data.view import OUTSIDE, Tags
 from promptatlas.prompting import Prompt
 from promptatlas.score.own import Own
+from promptatlas.score.slots import SlotWords
 from promptatlas.score.words import Words
 from promptatlas.text.template import Template
 
@@ -14,7 +16,9 @@ TELLING = {"pets": ("cat", "dog"), "weather": ("rain", "hill")}
 FILLING = ("the", "old", "grey", "town", "sat", "on", "mat", "over", "and", "while", "ran", "that", "movie", "film")
 TEMPLATE = Template.parse("{text} It was {mask}")
 TAGS_TEMPLATE = Template.parse("{tokens:each}")
+PAIRS_TEMPLATE = Template.parse("{text} The {mask:kind} {head!} sat on the {mask:place} {tail!}")
 WORDS = {"pets": ("good",), "weather": ("bad",)}
+PAIRS_WORDS = {"pets": ("good", "mat"), "weather": ("bad", "town")}
 
 
 def toy(train: int = 32, dev: int = 8, test: int = 32, unlabeled: int = 8, *, seed: int = 0) -> Task:
@@ -43,6 +47,27 @@ def toy_prompt() -> Prompt:
     return Prompt(template=TEMPLATE, words=Words(words=WORDS))
 
 
+def toy_pairs(train: int = 32, dev: int = 8, test: int = 32, *, seed: int = 0) -> Task:
+    """The same texts with two things of each, `head` and `tail`, between which the label is said to stand."""
+    texts = toy(train, dev, test, 0, seed=seed)
+    return replace(
+        texts,
+        name="toy pairs",
+        fields=("text", "head", "tail"),
+        train=tuple(map(_paired, texts.train)),
+        dev=tuple(map(_paired, texts.dev)),
+        test=tuple(map(_paired, texts.test)),
+        unlabeled=(),
+        template=str(PAIRS_TEMPLATE),
+        words=PAIRS_WORDS,
+    )
+
+
+def toy_pairs_prompt() -> Prompt:
+    """A prompt of two slots for it, which masked models can be asked."""
+    return Prompt(template=PAIRS_TEMPLATE, words=SlotWords(words=PAIRS_WORDS))
+
+
 def toy_tags(train: int = 32, dev: int = 8, test: int = 32, *, seed: int = 0) -> Task:
     """The same texts as lists of words, of which the telling one is tagged "B-pets" or "B-weather", all others "O"."""
     texts = toy(train, dev, test, 0, seed=seed)
@@ -61,6 +86,11 @@ def toy_tags(train: int = 32, dev: int = 8, test: int = 32, *, seed: int = 0) ->
 def toy_tags_prompt() -> Prompt:
     """What a method that trains a head starts from; it has nothing to answer with yet."""
     return Prompt(template=TAGS_TEMPLATE, words=Own(), view=Tags())
+
+
+def _paired(example: Example) -> Example:
+    words = str(example.fields["text"]).split()
+    return Example({**example.fields, "head": words[0], "tail": words[-1]}, example.target, example.key)
 
 
 def _tagged(example: Example) -> Example:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from warnings import warn
 
 from promptatlas.lm.lm import LM
-from promptatlas.parts.soften import fresh, of_tokens, soften
+from promptatlas.parts.soften import around, fresh, mean_of, of_tokens, soften
 from promptatlas.parts.vectors import Vectors
 from promptatlas.prompting import Prompt
 from promptatlas.text.template import Template
@@ -22,6 +22,20 @@ def softened(prompt: Prompt, lm: LM, fields: Mapping[str, object], name: str) ->
     """
     template, tokens = soften(lm, prompt.template, fields, name=name, parts=prompt.parts)
     return replace(prompt, template=template).plus(**{part: of_tokens(lm, ids) for part, ids in tokens.items()})
+
+
+def between(prompt: Prompt, lm: LM, field: str, part: str, words: Sequence[str]) -> Prompt:
+    """The prompt with the vector `part` in front of a field and behind it, which starts from the mean of some words.
+
+    A vector the prompt has already, and its place, stay.
+
+    Raises:
+        TemplateError: the template doesn't show the field.
+        SettingError: the vocabulary has nothing of the words.
+    """
+    if part not in prompt.template.parts:
+        prompt = replace(prompt, template=around(prompt.template, field, part))
+    return prompt if part in prompt.parts else prompt.plus(**{part: mean_of(lm, words)})
 
 
 def drawn(prompt: Prompt, lm: LM, name: str, seed: int) -> Prompt:
