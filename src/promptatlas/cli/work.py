@@ -46,7 +46,7 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
     check_ours(settle(out), FILES)
     task = read_task(request.here(request.task))
     candidates = [
-        Candidate(name=one.name, prompt=_start(one.request, task), methods=(method,))
+        Candidate(name=one.name, prompt=_start(one.request, task, method), methods=(method,))
         for one, method in zip(tried, methods, strict=True)
     ]
     task = task.few(request.shots, request.seed) if request.shots else task
@@ -94,7 +94,7 @@ def _method(request: Request) -> Method:
     return registry.seeded(request.method, request.seed, paper=request.paper, **settings)
 
 
-def _start(request: Request, task: Task) -> Prompt:
+def _start(request: Request, task: Task, method: Method) -> Prompt:
     """The prompt the method starts from."""
     template = template_of(task) if request.template is None else request.template
     words = task.words if request.words is None else request.words
@@ -102,7 +102,7 @@ def _start(request: Request, task: Task) -> Prompt:
         raise SettingError(
             f"`{task.name}` has no template of its own", hint='give one: --template "{text} It was {mask}."'
         )
-    if words is None and task.kind == "label":
+    if words is None and task.kind == "label" and method.needs.words:
         given = " ".join(f"--words {label}=..." for label in task.labels)
         raise SettingError(f"`{task.name}` has no label words of its own", hint=f"give each label its words: {given}")
     if request.words is not None and task.kind in WITHOUT_WORDS:
@@ -112,7 +112,7 @@ def _start(request: Request, task: Task) -> Prompt:
     if task.template is None and request.template is None:
         show.note(f"`{task.name}` has no template of its own, and gets `{template}`; another is given by --template")
     start = prompt(template, None if task.kind in WITHOUT_WORDS else words, view=task.view)
-    check_fit(start, task)
+    check_fit(start, task, words=method.needs.words)
     return start
 
 
