@@ -68,7 +68,9 @@ class Petal:
     seed: int = 0
 
     name: ClassVar[str] = "petal"
-    needs: ClassVar[Needs] = Needs(can=("logits",), splits=("train",), words=False)
+    needs: ClassVar[Needs] = Needs(
+        can=("logits",), splits=("train",), words=False, instead={"train": ("label_names", "kpt")}
+    )  # fmt: skip
     published: ClassVar[Mapping[str, object]] = {"joint": False}
 
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt | Ensemble:
