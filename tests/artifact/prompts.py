@@ -28,6 +28,7 @@ from promptatlas.prompting import Ensemble, Prompt, Step
 from promptatlas.score import soft
 from promptatlas.score.calibrate import PMI, Divide
 from promptatlas.score.own import Own
+from promptatlas.score.slots import SlotWords
 from promptatlas.score.temper import Temper
 from promptatlas.score.words import Words
 from promptatlas.testing.tiny import tiny
@@ -126,6 +127,11 @@ def every() -> dict[str, Prompt | Ensemble]:
             view=Tags(),
         ),
         "choices": Prompt(template=Template.parse("{text}{mask}"), words=Own(), view=Choices(field="options")),
+        "slot words": replace(
+            plain,
+            template=Template.parse("{text} {mask:a} 和 {mask:b}"),
+            words=SlotWords(words={"up": ("good", "cat"), "down": ("bad", "dog")}),
+        ),
         "history": replace(plain, history=history()),
     }
     pair = (made["vectors"], replace(plain.lead(soft=Vectors(some(1, 32))), history=history()))

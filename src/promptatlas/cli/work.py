@@ -46,7 +46,7 @@ def work(request: Request, out: Path, checkpoint: float, bar: Bar) -> dict[str, 
     check_ours(settle(out), FILES)
     task = read_task(request.here(request.task))
     candidates = [
-        Candidate(name=one.name, prompt=started(one.request, task), methods=(method,))
+        Candidate(name=one.name, prompt=started(one.request, task, worded=method.needs.words), methods=(method,))
         for one, method in zip(tried, methods, strict=True)
     ]
     task = task.few(request.shots, request.seed) if request.shots else task
@@ -89,15 +89,15 @@ def _method(request: Request) -> Method:
     return registry.seeded(request.method, request.seed, paper=request.paper, **settings)
 
 
-def started(request: Request, task: Task) -> Prompt:
-    """The prompt the method starts from."""
+def started(request: Request, task: Task, *, worded: bool = True) -> Prompt:
+    """The prompt the method starts from; `worded`: labels must have words by now."""
     template = template_of(task) if request.template is None else request.template
     words = task.words if request.words is None else request.words
     if template is None:
         raise SettingError(
             f"`{task.name}` has no template of its own", hint='give one: --template "{text} It was {mask}."'
         )
-    if words is None and task.kind == "label":
+    if words is None and task.kind == "label" and worded:
         given = " ".join(f"--words {label}=..." for label in task.labels)
         raise SettingError(f"`{task.name}` has no label words of its own", hint=f"give each label its words: {given}")
     if request.words is not None and task.kind in WITHOUT_WORDS:
@@ -107,7 +107,7 @@ def started(request: Request, task: Task) -> Prompt:
     if task.template is None and request.template is None:
         show.note(f"`{task.name}` has no template of its own, and gets `{template}`; another is given by --template")
     start = prompt(template, None if task.kind in WITHOUT_WORDS else words, view=task.view)
-    check_fit(start, task)
+    check_fit(start, task, words=worded)
     return start
 
 

@@ -77,11 +77,9 @@ class EFL:
 
     name: ClassVar[str] = "efl"
     needs: ClassVar[Needs] = Needs(
-        can=("gradient", "hidden", "weights"),
-        splits=("train",),
-        slot=False,
+        can=("gradient", "hidden", "weights"), splits=("train",), slot=False, words=False,
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
-    )
+    )  # fmt: skip
     published: ClassVar[Mapping[str, object]] = {"pool": "first"}
 
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:

@@ -62,6 +62,7 @@ class FeatureExtraction:
         splits=("train",),
         tasks=("label", "tags"),
         slot=False,
+        words=False,
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )
     published: ClassVar[Mapping[str, object]] = {"lr": 1e-3}

@@ -64,6 +64,7 @@ class FineTuning:
         splits=("train",),
         tasks=("label", "tags"),
         slot=False,
+        words=False,
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )
     published: ClassVar[Mapping[str, object]] = {

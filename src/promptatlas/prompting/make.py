@@ -92,14 +92,21 @@ def _letters(value: object) -> int:
     return sum(map(_letters, value)) if isinstance(value, list | tuple) else len(str(value or ""))
 
 
-def check_fit(prompt: Prompt, task: Task) -> None:
+def check_fit(prompt: Prompt, task: Task, *, words: bool = True) -> None:
     """Whether a prompt can answer a task.
+
+    Args:
+        prompt: the prompt.
+        task: the task.
+        words: whether labels must have words by now; without, a method may still find some.
 
     Raises:
         TemplateError: the template shows a field the task doesn't have, with its column; or has no place for tags.
         DataError: a label of the task has no word; or one has labels, choices, tags or texts, and the other doesn't.
     """
     _check_fields(prompt, task)
+    if task.kind == "label" and prompt.writes and not words:
+        return
     if (task.kind == "text") is not prompt.writes:
         _check_writes(prompt, task)
     if task.kind == "tags":

@@ -23,6 +23,7 @@ class Needs:
         splits: parts of the task that must not be empty.
         tasks: kinds of task it works with.
         slot: whether the template must have a slot.
+        words: whether a prompt for labels must have something that stands for them: words, or what was learned.
         parts: of what kinds a part of the prompt must be to be trained on, by the names the method gives its own.
         instead: methods that do without, by what is in the way: a kind, what a model can't, a split, "slot".
     """
@@ -32,6 +33,7 @@ class Needs:
     splits: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ("label",)
     slot: bool = True
+    words: bool = True
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -39,7 +41,7 @@ class Needs:
         """What is needed where a "head" answers and not "words": labels or tags and states to read, but no slot."""
         if answer != "head":
             return self
-        return replace(self, can=(*self.can, "hidden"), tasks=("label", "tags"), slot=False)
+        return replace(self, can=(*self.can, "hidden"), tasks=("label", "tags"), slot=False, words=False)
 
     def check(self, method: str, lm: LM, task: Task, prompt: Prompt) -> None:
         """Raise NeedsError for the first thing that is missing; ArtifactError for a prompt learned on another model."""
@@ -71,10 +73,13 @@ class Needs:
                 faults.append(("parts", f"trains a part `{name}`, and this prompt has one of another kind, `{theirs}`"))
         if self.slot and not (prompt.template.slots or prompt.template.has_each):
             faults.append(("slot", f"needs a template with a slot, and `{prompt.template}` has none"))
+        if self.words and task.kind == "label" and prompt.writes:
+            faults.append(("words", f"needs label words, and the prompt for `{task.name}` has none"))
         return faults
 
 
 HINTS = {
+    "words": "give each label its words, or let `petal` find some",
     "generate": WRITERS,
     "parts": "give that part another name, or start from a prompt without it",
 }
