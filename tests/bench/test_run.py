@@ -100,6 +100,16 @@ def test_settings_of_one_task_are_the_method_s_there(home: Path):
     assert work(plan(home, methods={**_methods(), "soft": soft}), asked, home).contender.methods[0].length == 3
 
 
+def test_a_task_may_be_measured_by_another_metric(home: Path):
+    told = {"template": "{text} It was {mask}.", "words": {"good": "great", "bad": "terrible"}}
+    other = plan(home, tasks={"tea": {**told, "metric": "micro_f1", "none": "bad"}})
+    asked = Asked(method="zero-shot", task="tea", lm=str(home / "lm"), shots=2, seed=0)
+    assert work(other, asked, home).key != work(plan(home), asked, home).key
+    line = measured_line(other, asked, home)
+    assert "micro_f1" in line["cell"]["figures"]
+    assert line["cell"]["hits"] == ""  # what is right or not would tell of accuracy
+
+
 def test_a_cell_that_can_not_be_is_told_and_the_others_go_on(home: Path, tmp_path: Path):
     grid = {"methods": ["zero-shot", "bitfit"], "tasks": ["tea"], "lms": [str(home / "t5")], "shots": [2], "seeds": 1}
     small.saved_model("t5", home / "t5")

@@ -87,7 +87,7 @@ def measured(contender: Contender, lm: LM, task: Task, prompt: Prompt, *, begin:
 
 
 def _hits(task: Task, answers: Sequence[Target]) -> str:
-    if task.kind not in ("label", "choice"):
+    if task.kind not in ("label", "choice") or task.metric != "accuracy":  # else they would tell of another measure
         return ""
     return "".join("1" if one == right.target else "0" for one, right in zip(answers, task.test, strict=True))
 

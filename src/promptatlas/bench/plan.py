@@ -38,7 +38,7 @@ from promptatlas.text.compose import compose, phrases
 BASELINES = ("majority", "naive Bayes")  # what takes no language model, and no settings
 
 TOP = ("title", "note", "test", "unlabeled", "profiled", "against", "worth", "tasks", "methods", "grid")
-OF_TASK = ("data", "template", "words")
+OF_TASK = ("data", "template", "words", "metric", "none")
 OF_METHOD = ("chain", "settings", "on")
 OF_GRID = ("methods", "tasks", "lms", "shots", "seeds")
 
@@ -61,6 +61,8 @@ class TaskPlan:
     data: str
     template: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, tuple[str, ...]] | None = None
+    metric: str = ""
+    none: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +164,8 @@ def _task(name: str, values: Any, where: str) -> TaskPlan:
     kinds = template if isinstance(template, Mapping) else dict.fromkeys(("masked", "causal", "seq2seq"), template)
     _known(kinds, ("masked", "causal", "seq2seq"), f"{where}: the template of `{name}`")
     told = phrases(values.get("words") or {})
-    return TaskPlan(data=str(values.get("data", name)), template=kinds, words=told or None)
+    named = {key: str(values.get(key, "")) for key in ("metric", "none")}
+    return TaskPlan(data=str(values.get("data", name)), template=kinds, words=told or None, **named)
 
 
 def _method(name: str, values: Any, where: str) -> MethodPlan:

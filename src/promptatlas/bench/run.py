@@ -152,6 +152,9 @@ def work(plan: Plan, asked: Asked, data: Path | None) -> Work:
         asked.method, asked.lm, asked.shots, asked.seed, closely(plan, asked), task.identity(),
         _settings(contender), None if start is None else start.key, None if lm is None else lm.identity,
     ]  # fmt: skip
+    told = plan.tasks[asked.task]
+    if told.metric or told.none:
+        made += [told.metric, told.none]
     return Work(asked, contender, task, start, sha256(json.dumps(made).encode()).hexdigest()[:16])
 
 
@@ -218,6 +221,8 @@ def _few(plan: Plan, asked: Asked, data: Path | None) -> Task:
     """A task with few labels and nothing to choose by, so that all methods see the same."""
     task = _task(plan.tasks[asked.task].data, data, plan.test)
     few = task.few(asked.shots, asked.seed, dev=0)
+    told = plan.tasks[asked.task]
+    few = replace(few, metric=told.metric or few.metric, none=told.none or few.none)
     return replace(few, name=asked.task, dev=(), unlabeled=few.unlabeled[: plan.unlabeled])
 
 
