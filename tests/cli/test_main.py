@@ -57,7 +57,7 @@ def test_as_a_module_and_its_version() -> None:
 
 
 def test_a_mistake_is_a_message_a_hint_and_a_two(command: Command) -> None:
-    assert command.fails("methods", "kat") == ("there is no method `kat`", "did you mean `kate`?")
+    assert command.fails("methods", "kats") == ("there is no method `kats`", "did you mean `kate`?")
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_no_words_is_the_help(command: Command) -> None:
 
 def test_with_debug_a_mistake_has_its_traceback(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPTATLAS_DEBUG", "1")
-    done = command("methods", "kat")
+    done = command("methods", "kats")
     assert done.code == 2
     assert "Traceback (most recent call last)" in done.err
-    assert done.err.endswith("error: there is no method `kat`\nhint: did you mean `kate`?\n")
+    assert done.err.endswith("error: there is no method `kats`\nhint: did you mean `kate`?\n")
 
 
 def test_a_fault_of_ours_is_one_line_and_a_one(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,8 +116,8 @@ def test_a_method_that_cant_be_imported(kettle: Path) -> None:
 
 def test_an_unknown_method_says_what_was_meant() -> None:
     with pytest.raises(SettingError) as caught:
-        registry.method("kat")
-    assert str(caught.value) == "there is no method `kat`\n\nhint: did you mean `kate`?"
+        registry.method("kats")
+    assert str(caught.value) == "there is no method `kats`\n\nhint: did you mean `kate`?"
 
 
 def test_an_unknown_setting_says_what_was_meant() -> None:
