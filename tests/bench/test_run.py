@@ -10,7 +10,7 @@ from tests.cli import small
 from promptatlas.bench.picture import draw
 from promptatlas.bench.plan import Asked, Plan, plan_from
 from promptatlas.bench.report import Cell
-from promptatlas.bench.run import Outcome, halved, measured_line, read_lines, run, work
+from promptatlas.bench.run import Outcome, halved, left, measured_line, read_lines, run, work
 from promptatlas.bench.summary import summary
 from promptatlas.bench.watch import Watcher, enough
 from promptatlas.data.read import read_task
@@ -108,6 +108,15 @@ def test_a_task_may_be_measured_by_another_metric(home: Path):
     line = measured_line(other, asked, home)
     assert "micro_f1" in line["cell"]["figures"]
     assert line["cell"]["hits"] == ""  # what is right or not would tell of accuracy
+
+
+def test_a_label_may_be_left_out(home: Path):
+    tea = read_task(str(home / "tea"))
+    less = left(tea, ["bad"])
+    assert less.labels == ("good",)
+    assert {one.target for one in (*less.train, *less.test)} == {"good"}
+    with pytest.raises(SettingError, match="has no label `bat` to do without"):
+        left(tea, ["bat"])
 
 
 def test_a_cell_that_can_not_be_is_told_and_the_others_go_on(home: Path, tmp_path: Path):

@@ -38,7 +38,7 @@ from promptatlas.text.compose import compose, phrases
 BASELINES = ("majority", "naive Bayes")  # what takes no language model, and no settings
 
 TOP = ("title", "note", "test", "unlabeled", "profiled", "against", "worth", "tasks", "methods", "grid")
-OF_TASK = ("data", "template", "words", "metric", "none")
+OF_TASK = ("data", "template", "words", "metric", "none", "without")
 OF_METHOD = ("chain", "settings", "on")
 OF_GRID = ("methods", "tasks", "lms", "shots", "seeds")
 
@@ -63,6 +63,7 @@ class TaskPlan:
     words: Mapping[str, tuple[str, ...]] | None = None
     metric: str = ""
     none: str = ""
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +165,10 @@ def _task(name: str, values: Any, where: str) -> TaskPlan:
     kinds = template if isinstance(template, Mapping) else dict.fromkeys(("masked", "causal", "seq2seq"), template)
     _known(kinds, ("masked", "causal", "seq2seq"), f"{where}: the template of `{name}`")
     told = phrases(values.get("words") or {})
-    named = {key: str(values.get(key, "")) for key in ("metric", "none")}
-    return TaskPlan(data=str(values.get("data", name)), template=kinds, words=told or None, **named)
+    return TaskPlan(
+        data=str(values.get("data", name)), template=kinds, words=told or None, metric=str(values.get("metric", "")),
+        none=str(values.get("none", "")), without=tuple(values.get("without", ())),
+    )  # fmt: skip
 
 
 def _method(name: str, values: Any, where: str) -> MethodPlan:

@@ -28,7 +28,7 @@ from promptatlas.data.draw import few_shot
 from promptatlas.data.example import Example, Target
 from promptatlas.data.read import read_task
 from promptatlas.data.task import Task
-from promptatlas.errors import DataError, PromptAtlasError, SettingError
+from promptatlas.errors import DataError, PromptAtlasError, SettingError, near
 from promptatlas.lm.load import load
 from promptatlas.lm.local import LocalLM
 from promptatlas.prompting import Prompt
@@ -219,7 +219,7 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
 
 def _few(plan: Plan, asked: Asked, data: Path | None) -> Task:
     """A task with few labels and nothing to choose by, so that all methods see the same."""
-    task = _task(plan.tasks[asked.task].data, data, plan.test)
+    task = _task(plan.tasks[asked.task].data, data, plan.test, plan.tasks[asked.task].without)
     few = task.few(asked.shots, asked.seed, dev=0)
     told = plan.tasks[asked.task]
     few = replace(few, metric=told.metric or few.metric, none=told.none or few.none)
@@ -238,10 +238,24 @@ def halved(task: Task) -> Task:
     return replace(task, train=tuple(halves[0]), dev=tuple(halves[1]))
 
 
+def left(task: Task, without: Sequence[str]) -> Task:
+    """The task without some labels and their examples. Raises SettingError: there is no such label."""
+    for label in without:
+        if label not in task.labels:
+            raise SettingError(f"`{task.name}` has no label `{label}` to do without", hint=near(label, task.labels))
+    if not without:
+        return task
+    splits = {
+        split: tuple(one for one in getattr(task, split) if one.target not in without)
+        for split in ("train", "dev", "test")
+    }
+    return replace(task, labels=tuple(one for one in task.labels if one not in without), **splits)
+
+
 @lru_cache
-def _task(name: str, data: Path | None, test: int) -> Task:
+def _task(name: str, data: Path | None, test: int, without: tuple[str, ...]) -> Task:
     folder = None if data is None else data / name
-    task = read_task(str(folder) if folder is not None and folder.exists() else name)
+    task = left(read_task(str(folder) if folder is not None and folder.exists() else name), without)
     return replace(task, test=few_shot(task.test, test, DRAW).drawn) if 0 < test < len(task.test) else task
 
 
