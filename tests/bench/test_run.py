@@ -13,7 +13,9 @@ from promptatlas.bench.report import Cell
 from promptatlas.bench.run import Outcome, halved, left, measured_line, read_lines, run, work
 from promptatlas.bench.summary import summary
 from promptatlas.bench.watch import Watcher, enough
+from promptatlas.data.example import Example
 from promptatlas.data.read import read_task
+from promptatlas.data.task import Task
 from promptatlas.errors import DataError, SettingError
 from promptatlas.methods.prompt_tuning import PromptTuning
 from promptatlas.prompting.make import prompt
@@ -110,13 +112,14 @@ def test_a_task_may_be_measured_by_another_metric(home: Path):
     assert line["cell"]["hits"] == ""  # what is right or not would tell of accuracy
 
 
-def test_a_label_may_be_left_out(home: Path):
-    tea = read_task(str(home / "tea"))
-    less = left(tea, ["bad"])
-    assert less.labels == ("good",)
-    assert {one.target for one in (*less.train, *less.test)} == {"good"}
-    with pytest.raises(SettingError, match="has no label `bat` to do without"):
-        left(tea, ["bat"])
+def test_a_label_may_be_left_out():
+    some = tuple(Example({"text": one}, one) for one in ("tea", "milk", "rum"))
+    drinks = Task(name="drinks", kind="label", labels=("tea", "milk", "rum"), train=some, test=some)
+    less = left(drinks, ["rum"])
+    assert less.labels == ("tea", "milk")
+    assert [one.target for one in (*less.train, *less.test)] == ["tea", "milk"] * 2
+    with pytest.raises(SettingError, match="`drinks` has no label `ram` to do without"):
+        left(drinks, ["ram"])
 
 
 def test_a_cell_that_can_not_be_is_told_and_the_others_go_on(home: Path, tmp_path: Path):

@@ -245,11 +245,12 @@ def left(task: Task, without: Sequence[str]) -> Task:
             raise SettingError(f"`{task.name}` has no label `{label}` to do without", hint=near(label, task.labels))
     if not without:
         return task
-    splits = {
-        split: tuple(one for one in getattr(task, split) if one.target not in without)
-        for split in ("train", "dev", "test")
-    }
-    return replace(task, labels=tuple(one for one in task.labels if one not in without), **splits)
+
+    def kept(some: Sequence[Example]) -> tuple[Example, ...]:
+        return tuple(one for one in some if one.target not in without)
+
+    labels = tuple(one for one in task.labels if one not in without)
+    return replace(task, labels=labels, train=kept(task.train), dev=kept(task.dev), test=kept(task.test))
 
 
 @lru_cache
