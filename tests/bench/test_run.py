@@ -114,7 +114,7 @@ def test_a_task_may_be_measured_by_another_metric(home: Path):
 
 def test_a_label_may_be_left_out():
     some = tuple(Example({"text": one}, one) for one in ("tea", "milk", "rum"))
-    drinks = Task(name="drinks", kind="label", labels=("tea", "milk", "rum"), train=some, test=some)
+    drinks = Task(name="drinks", kind="label", labels=("tea", "milk", "rum"), fields=("text",), train=some, test=some)
     less = left(drinks, ["rum"])
     assert less.labels == ("tea", "milk")
     assert [one.target for one in (*less.train, *less.test)] == ["tea", "milk"] * 2
