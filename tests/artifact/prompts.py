@@ -10,6 +10,7 @@ from promptatlas.data.example import Example
 from promptatlas.data.view import Choices, Tags
 from promptatlas.demos.nearest import Nearest
 from promptatlas.demos.pick import Fixed, Random
+from promptatlas.demos.sampled import Sampled
 from promptatlas.lm.lm import LM
 from promptatlas.parts.adapters import adapters
 from promptatlas.parts.child import Child
@@ -105,6 +106,7 @@ def every() -> dict[str, Prompt | Ensemble]:
         "fixed": replace(plain, demos=Fixed(POOL[:2])),
         "random": replace(plain, demos=Random(pool=POOL, k=2, seed=4)),
         "nearest": replace(plain, demos=Nearest.over(lm(), POOL, k=1)),
+        "sampled": replace(plain, demos=Sampled.over(lm(), POOL, labels, draws=2, seed=5)),
         "calibrated": replace(
             plain, calibration=(Divide(prior=(0.25, 0.75)), PMI(domain=Template.parse("It is {mask}")))
         ),

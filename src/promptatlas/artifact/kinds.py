@@ -51,6 +51,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "fixed": "promptatlas.demos.pick:Fixed",
         "random": "promptatlas.demos.pick:Random",
         "nearest": "promptatlas.demos.nearest:Nearest",
+        "sampled": "promptatlas.demos.sampled:Sampled",
     },
     "calibration": {
         "divide": "promptatlas.score.calibrate:Divide",
