@@ -7,6 +7,7 @@ import torch
 from promptatlas.artifact.kinds import KINDS, Role
 from promptatlas.data.descriptions import Descriptions
 from promptatlas.data.example import Example
+from promptatlas.data.interval import Interval
 from promptatlas.data.view import Choices, Tags
 from promptatlas.demos.nearest import Nearest
 from promptatlas.demos.pick import Fixed, Random
@@ -115,6 +116,7 @@ def every() -> dict[str, Prompt | Ensemble]:
             template=Template.parse("{text}{sep}{description} {mask}"),
             view=Descriptions(("a", "b", "c"), {"c": "这是猫。", "a": "It is up.", "b": "down"}, right="down"),
         ),
+        "interval": replace(plain, words=Words.of({"high": "good", "low": "bad"}), view=Interval(0.0, 5.0)),
         "tags": Prompt(
             template=Template.parse("{tokens:each}"),
             words=soft.Classifier(labels=labels, pool="each"),

@@ -61,6 +61,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "one": "promptatlas.data.view:One",
         "choices": "promptatlas.data.view:Choices",
         "descriptions": "promptatlas.data.descriptions:Descriptions",
+        "interval": "promptatlas.data.interval:Interval",
         "tags": "promptatlas.data.view:Tags",
     },
 }

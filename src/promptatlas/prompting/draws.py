@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from promptatlas.data.example import Example
+from promptatlas.data.interval import Interval
 from promptatlas.demos.pick import Demos
 from promptatlas.demos.sampled import Sampled
 from promptatlas.errors import DataError
@@ -69,9 +70,12 @@ class Rows:
     def settled(self) -> Float[Tensor, "rows labels"]:
         """Scores after it; of several draws, their mean, brought to sum to one.
 
-        That is the mean of the logits, up to what is the same for all labels (Gao et al. 2021, released code).
+        That is the mean of the logits, up to what is the same for all labels (Gao et al. 2021, released code); where
+        answers are numbers it is the numbers that are averaged, and so probabilities.
         """
         scores = [one.settled(self.lm) for one in self.draws]
+        if isinstance(self.draws[0].prompt.view, Interval):
+            return _mixed(scores)
         return scores[0] if len(scores) == 1 else torch.stack(scores).mean(0).log_softmax(-1)
 
     def scores(self) -> Float[Tensor, "examples answers"]:

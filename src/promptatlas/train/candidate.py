@@ -164,7 +164,9 @@ def _held(answers: Sequence[Answer], examples: Sequence[Example]) -> Held:
 
 
 def _loss(answer: Answer, example: Example) -> float:
-    """Minus the log-probability of the right answer, in nats."""
+    """Minus the log-probability of the right answer, in nats; of a number, the square of how far it is off."""
+    if isinstance(example.target, int | float) and isinstance(answer.value, int | float):
+        return float(answer.value - example.target) ** 2
     known = answer.probabilities
     if example.target not in known:
         hint = "there are " + ", ".join(f"`{one}`" for one in known)

@@ -17,6 +17,8 @@ from promptatlas.train.choose import choose
 from promptatlas.train.folds import Selection
 from promptatlas.train.run import Run
 
+CHOSEN = ("label", "choice", "number")  # kinds of task
+
 __all__ = ["Candidate", "Choice", "Selected", "Selection", "chosen", "select"]
 
 
@@ -44,14 +46,15 @@ def select(
 def chosen(candidates: Sequence[Candidate], lm: LM, task: Task, how: Selection, *, run: Run | None = None) -> Choice:
     """Choose a candidate by what it loses on held-out examples: minus the log-probability of the right answer, in nats.
 
-    Every candidate is asked the same. One with methods is fitted anew for each fold, to the task with the fold's
-    training examples (dev and unlabeled examples stay, test ones don't); one that learns nothing is read once. With a
-    run folder, what was asked is not asked again after a stop. One that fails on a fold comes last, with the reason.
+    Of numbers it is the squared error instead. Every candidate is asked the same. One with methods is fitted anew for
+    each fold, to the task with the fold's training examples (dev and unlabeled examples stay, test ones don't); one
+    that learns nothing is read once. With a run folder, what was asked is not asked again after a stop. One that fails
+    on a fold comes last, with the reason.
 
     Args:
         candidates: each with a name of its own.
         lm: the model.
-        task: of kind "label" or "choice", where there are several.
+        task: of kind "label", "choice" or "number", where there are several.
         how: the way of choosing.
         run: keeps each answer, is told of progress, may stop.
 
@@ -62,8 +65,9 @@ def chosen(candidates: Sequence[Candidate], lm: LM, task: Task, how: Selection, 
         Cancelled: the run said to stop.
         PromptAtlasError: all candidates failed.
     """
-    if len(candidates) > 1 and task.kind not in ("label", "choice"):  # there is nothing to measure of one alone
-        raise NeedsError(f"selection needs a task of kind label or choice, and `{task.name}` is of kind {task.kind}")
+    if len(candidates) > 1 and task.kind not in CHOSEN:  # there is nothing to measure of one alone
+        needed = "label, choice or number"
+        raise NeedsError(f"selection needs a task of kind {needed}, and `{task.name}` is of kind {task.kind}")
     for one in candidates:
         for method in one.methods[:1]:
             method.needs.check(method.name, lm, task, one.prompt)
