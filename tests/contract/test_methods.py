@@ -31,6 +31,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "in_context": {"k": 2},
     "ipet": {"repeats": 2, "generations": 1, "steps": 20, "lr": 3e-3, "unlabeled_batch": 4, "student_steps": 2},
     "kate": {"k": 2},
+    "lm_bff": {"steps": 3, "batch": 4, "draws": 2},
     "lora": {"rank": 2, "steps": 3, "batch": 4},
     "null_prompts": {"steps": 3, "batch": 4},
     "optiprompt": {"epochs": 1},

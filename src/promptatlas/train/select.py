@@ -15,11 +15,12 @@ from promptatlas.train.candidate import Asking, Candidate
 from promptatlas.train.choice import Choice
 from promptatlas.train.choose import choose
 from promptatlas.train.folds import Selection
+from promptatlas.train.needs import Method
 from promptatlas.train.run import Run
 
 CHOSEN = ("label", "choice", "number")  # kinds of task
 
-__all__ = ["Candidate", "Choice", "Selected", "Selection", "chosen", "select"]
+__all__ = ["Candidate", "Choice", "Selected", "Selection", "chosen", "ranked", "select"]
 
 
 class Selected(NamedTuple):
@@ -90,3 +91,18 @@ def _noted(learned: Prompt | Ensemble, start: Prompt, lm: LM, task: Task, choice
     if isinstance(learned, Ensemble):
         return replace(learned, prompts=tuple(map(told, learned.prompts)))
     return told(learned)
+
+
+def ranked(prompts: Sequence[Prompt], lm: LM, task: Task, method: Method, *, folds: int, run: Run) -> list[Prompt]:
+    """Prompts by what they lose on dev examples after a method, the best first; without any, by cross-validation.
+
+    Each is as it was given, but that its history says how it was chosen. Of equal ones the first is kept.
+    """
+    how = Selection(kind="dev") if task.dev else Selection(folds=folds)
+    given = list({one.key: one for one in prompts}.values())
+    some = [Candidate(name=f"{at}: {one.template}", prompt=one, methods=(method,)) for at, one in enumerate(given)]
+    choice = chosen(some, lm, task, how, run=run)
+    if not choice.scores:
+        return given
+    told = replace(choice, note="")
+    return [given[at].noted(lm, how, task.identity(), **replace(told, at=at).figures()) for at in choice.ranking]
