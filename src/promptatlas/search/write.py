@@ -27,6 +27,7 @@ Aggregate = Literal["logprob", "logit"]
 STEPS = 18  # tokens a template has at most, with the marks that close its two parts (released code)
 BESIDE = 3  # so many more continuations than the beam is wide are looked at (released code)
 LONG = 256  # tokens of a text that the generator sees (released code)
+BETWEEN = 16  # tokens of its window that are left to sentinels, word and end
 SENTINEL = "<extra_id_{}>"
 DOTS = re.compile(r"\.\.|…")
 WRITERS = 'give a T5 that fills spans (`pocket-seq2seq`, a folder, a hub name); without one, generator="" keeps yours'
@@ -119,21 +120,22 @@ def _rows(
 ) -> list[Row]:
     """Each example with its word in the layout, a sentinel at each place to write at."""
     front = layout.pieces[0] != STOP
+    most = min(LONG, (lm.window - BETWEEN) // len(layout.fields))
     runs = [
-        layout.render({name: _short(lm, one.fields.get(name), front) for name in layout.fields}, label=word)
+        layout.render({name: _short(lm, one.fields.get(name), most, front) for name in layout.fields}, label=word)
         for one, word in zip(examples, words, strict=True)
     ]
     return lm.encode(runs, {REST: Tokens((marks[1],))})
 
 
-def _short(lm: LM, value: object, front: bool) -> object:
+def _short(lm: LM, value: object, most: int, front: bool) -> object:
     """A text's end, where it stands before what is written; else its beginning."""
-    if not isinstance(value, str) or len(lm.tokens(value)) <= LONG:
+    if not isinstance(value, str) or len(lm.tokens(value)) <= most:
         return value
     low, high = 0, len(value)
     while high - low > 1:
         middle = (low + high) // 2
-        if len(lm.tokens(value[-middle:] if front else value[:middle])) <= LONG:
+        if len(lm.tokens(value[-middle:] if front else value[:middle])) <= most:
             low = middle
         else:
             high = middle
@@ -211,8 +213,9 @@ class _Pen:
 
     @cached_property
     def _empty(self) -> frozenset[int]:
-        """Tokens without a letter or sign, and those of several dots."""
-        return frozenset(at for at, text in enumerate(self._spelled) if not text.strip() or DOTS.search(text))
+        """Tokens without a letter or sign, and those of several dots; a mark has no text either, and isn't meant."""
+        empty = (at for at, text in enumerate(self._spelled) if not text.strip() or DOTS.search(text))
+        return frozenset(empty) - self.lm.special
 
     @cached_property
     def _stops(self) -> frozenset[int]:
