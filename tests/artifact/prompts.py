@@ -7,9 +7,11 @@ import torch
 from promptatlas.artifact.kinds import KINDS, Role
 from promptatlas.data.descriptions import Descriptions
 from promptatlas.data.example import Example
+from promptatlas.data.interval import Interval
 from promptatlas.data.view import Choices, Tags
 from promptatlas.demos.nearest import Nearest
 from promptatlas.demos.pick import Fixed, Random
+from promptatlas.demos.sampled import Sampled
 from promptatlas.lm.lm import LM
 from promptatlas.parts.adapters import adapters
 from promptatlas.parts.child import Child
@@ -107,6 +109,7 @@ def every() -> dict[str, Prompt | Ensemble]:
         "fixed": replace(plain, demos=Fixed(POOL[:2])),
         "random": replace(plain, demos=Random(pool=POOL, k=2, seed=4)),
         "nearest": replace(plain, demos=Nearest.over(lm(), POOL, k=1)),
+        "sampled": replace(plain, demos=Sampled.over(lm(), POOL, labels, draws=2, seed=5)),
         "calibrated": replace(
             plain,
             calibration=(
@@ -120,6 +123,7 @@ def every() -> dict[str, Prompt | Ensemble]:
             template=Template.parse("{text}{sep}{description} {mask}"),
             view=Descriptions(("a", "b", "c"), {"c": "这是猫。", "a": "It is up.", "b": "down"}, right="down"),
         ),
+        "interval": replace(plain, words=Words.of({"high": "good", "low": "bad"}), view=Interval(0.0, 5.0)),
         "tags": Prompt(
             template=Template.parse("{tokens:each}"),
             words=soft.Classifier(labels=labels, pool="each"),

@@ -35,6 +35,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "knowprompt": {"steps": 3, "batch": 4},
     "kpt": {"rare": 0.0},
     "label_names": {"words": 2},
+    "lm_bff": {"steps": 3, "batch": 4, "draws": 2},
     "lora": {"rank": 2, "steps": 3, "batch": 4},
     "null_prompts": {"steps": 3, "batch": 4},
     "optiprompt": {"epochs": 1},

@@ -143,7 +143,7 @@ def test_an_example_without_items_does_no_harm() -> None:
     ("name", "settings", "kinds"),
     [
         ("prompt_tuning", {}, "label or choice or text"),
-        ("pattern_tuning", {}, "label or choice"),
+        ("pattern_tuning", {}, "label or choice or number"),
         ("in_context", {}, "label or choice"),
         ("lora", {}, "label or choice"),
         ("adapters", {"answer": "words"}, "label or choice"),

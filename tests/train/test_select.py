@@ -390,7 +390,7 @@ def test_a_task_of_another_kind_is_refused() -> None:
     text = Task(name="write", kind="text", fields=("text",), train=(Example({"text": "a"}, "b"),) * 4)
     with pytest.raises(NeedsError) as caught:
         chosen(templates(*TEMPLATES), scripted(Seen()), text, Selection(folds=2))
-    assert str(caught.value) == "selection needs a task of kind label or choice, and `write` is of kind text"
+    assert str(caught.value) == "selection needs a task of kind label, choice or number, and `write` is of kind text"
 
 
 def test_fewer_examples_than_folds_are_refused() -> None:

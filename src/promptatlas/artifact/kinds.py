@@ -52,6 +52,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "fixed": "promptatlas.demos.pick:Fixed",
         "random": "promptatlas.demos.pick:Random",
         "nearest": "promptatlas.demos.nearest:Nearest",
+        "sampled": "promptatlas.demos.sampled:Sampled",
     },
     "calibration": {
         "divide": "promptatlas.score.calibrate:Divide",
@@ -62,6 +63,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "one": "promptatlas.data.view:One",
         "choices": "promptatlas.data.view:Choices",
         "descriptions": "promptatlas.data.descriptions:Descriptions",
+        "interval": "promptatlas.data.interval:Interval",
         "tags": "promptatlas.data.view:Tags",
     },
 }

@@ -60,6 +60,11 @@ def entries(shown: int, patterns: Sequence[str] = ()) -> tuple[Entry, ...]:
         Entry("pattern tuning", "all weights, through the pattern", (("pattern_tuning", {}),)),
         Entry("fine-tuning", "all weights and a head, no pattern", (("fine_tuning", {}),)),
         Entry(
+            "LM-BFF",
+            "label words found, like examples shown, all weights",
+            (("lm_bff", {"find_words": True, "candidates": 3, "folds": 2, "draws": 4}),),
+        ),
+        Entry(
             "PET",
             f"a model for each of {1 + len(patterns)} patterns labels texts, a classifier learns from them",
             (("pet", {"patterns": tuple(patterns), "repeats": 1, "student_steps": 100}),),

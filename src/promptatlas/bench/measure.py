@@ -93,8 +93,11 @@ def _hits(task: Task, answers: Sequence[Target]) -> str:
 
 
 def majority(task: Task) -> tuple[dict[str, float | int], str]:
-    """Figures and hits of always giving the commonest label (or tag) of `train`, the first of equals."""
+    """Figures and hits of always giving the commonest label (or tag) of `train`, the first of equals; a mean number."""
     clock = Clock()
+    if task.kind == "number":
+        numbers = [float(one.target) for one in task.train if isinstance(one.target, int | float)]
+        return _figures(task, [sum(numbers) / len(numbers)] * len(task.test), clock, 0, 0), ""
     with clock.running():
         targets = [one.target for one in task.train]
         counts = Counter(str(one) for some in targets for one in (some if isinstance(some, tuple) else (some,)))
@@ -109,10 +112,11 @@ def naive_bayes(task: Task) -> tuple[dict[str, float | int], str]:
     """Figures and hits of scikit-learn's naive Bayes over counts of words; `stored` is its arrays and words.
 
     Raises:
-        SettingError: a task of tags.
+        SettingError: a task of tags or numbers.
     """
-    if task.kind == "tags":
-        raise SettingError(f"naive Bayes gives a text one label, and `{task.name}` has tags", hint="leave it out")
+    if task.kind in ("tags", "number"):
+        has = "tags" if task.kind == "tags" else "numbers"
+        raise SettingError(f"naive Bayes gives a text one label, and `{task.name}` has {has}", hint="leave it out")
     clock, counts, model = Clock(), CountVectorizer(), MultinomialNB()
     with clock.running():
         model.fit(counts.fit_transform(_texts(task.train)), [str(one.target) for one in task.train])

@@ -133,7 +133,7 @@ def profile(one: Work, lm: LocalLM) -> dict[str, float | int]:
     """Operations a step and steps to 95 % of the final score: the same fit again, watched."""
     assert one.start is not None
     watcher = Watcher(lm, one.task, one.task.test[:LOOKED])
-    if one.task.kind in ("label", "choice"):  # what else there is can't be answered untrained
+    if one.task.kind in ("label", "choice", "number"):  # what else there is can't be answered untrained
         watcher.look(one.start)
     found = measured(one.contender, lm, one.task, one.start, begin=watcher.begin)
     watcher.look(found.prompt)

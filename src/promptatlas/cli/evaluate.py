@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from promptatlas.lm.ask import Decode
 
 SPLITS = ("train", "dev", "test")
-MEASURED = ("label", "choice", "tags", "text")  # kinds of task
+MEASURED = ("label", "choice", "number", "tags", "text")  # kinds of task
 CHUNK = 256
 WRITTEN = 32  # texts between two signs of life
 
@@ -71,14 +71,14 @@ def measured(
     """What a prompt gets right, by all metrics of the task's kind; the task's own metric first.
 
     Raises:
-        DataError: a task whose answers aren't labels, choices, tags or texts.
+        DataError: a task of several labels an example.
     """
     from promptatlas.data.metric import measure
 
     if task.kind not in MEASURED:
         raise DataError(
             f"`{task.name}` is of kind {task.kind}, which a prompt can't be measured on yet",
-            hint="give a task of kind label, choice, tags or text",
+            hint="give a task of kind label, choice, number, tags or text",
         )
     bar.step("predicting", len(examples))
     answers, chunk = [], WRITTEN if task.kind == "text" else CHUNK

@@ -39,8 +39,8 @@ def predict(
 ) -> None:
     """Answer with a saved prompt: a JSON line for each text, in order, of any number.
 
-    It has a label and the probabilities of all; for a list of items tags, and the probability of each; of a prompt that
-    writes, the text and its probability.
+    It has a label and the probabilities of all; for a list of items tags, and the probability of each; a number, and
+    the probabilities of its range's ends; of a prompt that writes, the text and its probability.
     """
     if chunk < 1:
         raise SettingError(f"`--chunk` is {chunk}", hint="read 1 or more")
@@ -60,6 +60,8 @@ def _line(answer: "Answer") -> dict[str, Any]:
     line: dict[str, Any] = {"label": answer.value, "probabilities": dict(answer.probabilities)}
     if isinstance(answer.value, tuple):
         line = {"tags": list(answer.value), "probabilities": list(answer.each)}
+    elif isinstance(answer.value, float):
+        line = {"number": answer.value, "probabilities": dict(answer.probabilities)}
     return {**line, "why": answer.why} if answer.why else line
 
 

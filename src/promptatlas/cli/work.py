@@ -100,6 +100,11 @@ def started(request: Request, task: Task, *, worded: bool = True) -> Prompt:
     if words is None and task.kind == "label" and worded:
         given = " ".join(f"--words {label}=..." for label in task.labels)
         raise SettingError(f"`{task.name}` has no label words of its own", hint=f"give each label its words: {given}")
+    if words is None and task.kind == "number":
+        raise SettingError(
+            f"`{task.name}` has no words of its own for the ends of its range",
+            hint="give both: --words low=terrible --words high=great",
+        )
     if request.words is not None and task.kind in WITHOUT_WORDS:
         raise SettingError(
             f"`{task.name}` {WITHOUT_WORDS[task.kind]}, and label words were given", hint="leave --words out"

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, get_args, runtime_checkable
 
 from promptatlas.data.draw import few_shot
 from promptatlas.data.example import Example, Target
+from promptatlas.data.interval import Interval
 from promptatlas.data.view import Choices, One, Tags, View
 from promptatlas.errors import DataError, SettingError, near
 
@@ -92,7 +93,18 @@ class Task:
 
     @property
     def view(self) -> View:
-        """How one example becomes rows: a row a choice where it brings its own; else one, with tags item by item."""
+        """How one example becomes rows: a row a choice where it brings its own; else one, with tags item by item.
+
+        Numbers lie in the task's range, or where it tells none in that of its training examples.
+
+        Raises:
+            SettingError: a task of numbers without a range.
+        """
+        if self.kind == "number":
+            seen = [one.target for one in self.train if isinstance(one.target, int | float)] or [0.0]
+            return Interval(
+                float(min(seen) if self.low is None else self.low), float(max(seen) if self.high is None else self.high)
+            )
         return Choices() if self.kind == "choice" else Tags() if self.kind == "tags" else One()
 
     def few(self, k: int, seed: int, *, dev: int | None = None) -> "Task":

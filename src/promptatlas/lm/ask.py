@@ -42,7 +42,13 @@ class Places:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Log-probabilities of everything at the slots: values [slots, vocab]."""
+    """Log-probabilities of everything at the slots: values [slots, vocab].
+
+    Attributes:
+        last: where the row's answer has its last token instead, which itself isn't looked at: values [1, vocab].
+    """
+
+    last: bool = False
 
 
 @dataclass(frozen=True, eq=False)

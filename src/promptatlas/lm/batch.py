@@ -251,6 +251,8 @@ def positions(ask: Ask, job: Job, line: Line, kind: Kind) -> list[int]:
         return list(ask.positions)
     if isinstance(ask, Hidden) and ask.at != "head":
         return []
+    if isinstance(ask, Vocabulary) and ask.last:
+        return positions(Given(), job, line, kind)[-1:]
     if not isinstance(ask, Given):
         return [at for slot in row.slots for at in slot.positions]
     if not row.slots:

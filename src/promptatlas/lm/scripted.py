@@ -158,6 +158,8 @@ class ScriptedLM:
         if isinstance(ask, Places):
             return list(ask.positions)
         every = [at for slot in row.slots for at in slot.positions]
+        if isinstance(ask, Vocabulary) and ask.last:
+            return [every[0] + len(row.answer) - 1]
         return [every[0] + i for i in range(len(row.answer))] if isinstance(ask, Given) else every
 
     def _shown(self, row: Row, at: int) -> str:

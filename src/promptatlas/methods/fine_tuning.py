@@ -62,7 +62,7 @@ class FineTuning:
     needs: ClassVar[Needs] = Needs(
         can=("gradient", "hidden", "weights"),
         splits=("train",),
-        tasks=("label", "tags"),
+        tasks=("label", "tags", "number"),
         slot=False,
         words=False,
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},

@@ -81,7 +81,7 @@ class KnowPrompt:
 
     name: ClassVar[str] = "knowprompt"
     needs: ClassVar[Needs] = Needs(
-        kinds=("masked",), can=("gradient", "hidden", "weights"), splits=("train",),
+        kinds=("masked",), can=("gradient", "hidden", "weights"), splits=("train",), words=False,
         parts={"weights": ("values",), "label_vectors": ("label_vectors",)},
         instead={"causal": ("pattern_tuning",), "seq2seq": ("pattern_tuning",), "train": ("contextual_calibration",)},
     )  # fmt: skip

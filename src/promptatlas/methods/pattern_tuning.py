@@ -53,7 +53,7 @@ class PatternTuning:
     needs: ClassVar[Needs] = Needs(
         can=("gradient", "weights"),
         splits=("train",),
-        tasks=("label", "choice"),
+        tasks=("label", "choice", "number"),
         parts={"weights": ("values",)},
         instead={"gradient": ("in_context",), "train": ("contextual_calibration",)},
     )

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from promptatlas.data.example import Example
+from promptatlas.data.interval import Interval
 from promptatlas.data.view import Answer, One, Tags
 from promptatlas.errors import SettingError
 from promptatlas.lm.ask import Decode
@@ -22,6 +23,8 @@ from promptatlas.prompting.writing import voted
 @dataclass(frozen=True, kw_only=True)
 class Ensemble:
     """Prompts whose scores are averaged, who vote, or whose probabilities are mixed. Scores and predicts like a prompt.
+
+    Where answers are numbers, the numbers are averaged.
 
     Attributes:
         prompts: all with the same labels in the same order.
@@ -57,6 +60,12 @@ class Ensemble:
         if len(labels) > 1:
             raise SettingError(
                 f"prompts with different labels: {sorted(labels)}", hint="give all the same labels in the same order"
+            )
+        ends = {(one.view, one.words.labels) for one in self.prompts if isinstance(one.view, Interval)}
+        if ends and (len(ends) > 1 or self.vote or any(not isinstance(one.view, Interval) for one in self.prompts)):
+            raise SettingError(
+                "only prompts whose numbers lie in one interval answer together, and they don't vote",
+                hint="give prompts of one task, with the labels `low` and `high` in one order, and vote=False",
             )
         self._check_mixture()
 
@@ -132,7 +141,8 @@ class Ensemble:
         """Answers of prompts that score the same labels for every example, all rows read in one call."""
         with torch.no_grad():
             scores = self.score(lm, wanted)
-        return [self.prompts[0].view.fold(one, row[None], self.labels) for one, row in zip(wanted, scores, strict=True)]
+        view, labels = self.prompts[0].view, self.prompts[0].words.labels
+        return [view.fold(one, row[None], labels) for one, row in zip(wanted, scores, strict=True)]
 
     def _answer(self, answers: Sequence[Answer]) -> Answer:
         """One answer of the members'; their choices may differ in number from example to example."""
@@ -148,6 +158,8 @@ class Ensemble:
         weights = torch.tensor(self.weights, device=stacked.device, dtype=stacked.dtype)[:, None, None] / sum(
             self.weights
         )
+        if isinstance(self.prompts[0].view, Interval):
+            return (stacked.log_softmax(-1).exp() * weights).sum(0).log()
         mean = (stacked * weights).sum(0)
         if not self.vote:
             return mean.log_softmax(-1)
@@ -157,4 +169,4 @@ class Ensemble:
 
 def _plain(prompt: Prompt) -> bool:
     """Whether an answer of the prompt is its likeliest label, and no more is to be said of it."""
-    return isinstance(prompt.view, One) and all(one.proper for one in prompt.calibration)
+    return isinstance(prompt.view, One | Interval) and all(one.proper for one in prompt.calibration)

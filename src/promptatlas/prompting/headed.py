@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from promptatlas.data.interval import POLES, Interval
 from promptatlas.data.task import Task
 from promptatlas.data.view import One, Tags
 from promptatlas.demos.pick import NoDemos
@@ -37,20 +38,28 @@ def headed(prompt: Prompt, lm: LM, task: Task, *, seed: int, pool: Pool | None =
 
 def classified(prompt: Prompt, lm: LM, task: Task, *, seed: int, pool: Pool) -> Prompt:
     """The same, but with the prompt's own template."""
-    fresh = prompt.plus(head=head(lm, len(task.labels), seed=seed))
+    fresh = prompt.plus(head=head(lm, len(_labels(task)), seed=seed))
     return answering(fresh, classifier(task, pool))
 
 
 def answering(prompt: Prompt, words: Classifier) -> Prompt:
-    """The prompt with a head's answers, and so without demonstrations and calibration."""
+    """The prompt with a head's answers, and so without demonstrations and calibration; numbers stay numbers."""
     each = prompt.template.each
-    view = Tags(each.name) if each and words.pool == "each" else One()
+    plain = prompt.view if isinstance(prompt.view, Interval) else One()
+    view = Tags(each.name) if each and words.pool == "each" else plain
     return replace(prompt, words=words, view=view, demos=NoDemos(), calibration=())
 
 
 def classifier(task: Task, pool: Pool, part: str = "head") -> Classifier:
-    """What reads a task's labels off a head's states: pooled so, or where items have tags at each item."""
-    return Classifier(labels=task.labels, pool="each" if task.kind == "tags" else pool, part=part)
+    """What reads a task's labels (of a task of numbers, their two ends) off a head's states.
+
+    They are pooled so, or where items have tags read at each item.
+    """
+    return Classifier(labels=_labels(task), pool="each" if task.kind == "tags" else pool, part=part)
+
+
+def _labels(task: Task) -> tuple[str, ...]:
+    return POLES if task.kind == "number" else task.labels
 
 
 def plain(fields: Sequence[str], each: EachPiece | None = None) -> Template:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from promptatlas.data.descriptions import added
+from promptatlas.data.interval import Interval, check_poles
 from promptatlas.data.task import Task
 from promptatlas.data.view import Choices, One, Tags, View
 from promptatlas.errors import DataError, TemplateError, near
@@ -119,6 +120,8 @@ def check_fit(prompt: Prompt, task: Task, *, words: bool = True) -> None:
                 hint="leave the words out: the choices are the answers",
             )
         return
+    if task.kind == "number" or isinstance(prompt.view, Interval):
+        _check_number(prompt, task)
     if task.kind == "label" and (not prompt.labels or isinstance(prompt.view, Tags)):
         raise DataError(
             f"`{task.name}` has labels, and the prompt has no words for them", hint="give each label its words"
@@ -140,6 +143,16 @@ def _check_writes(prompt: Prompt, task: Task) -> None:
         f"`{task.name}` is of kind text, its answers are written, and the prompt has {has}",
         hint="fit one for it: promptatlas fit prefix_tuning --lm pocket-causal",
     )
+
+
+def _check_number(prompt: Prompt, task: Task) -> None:
+    if task.kind != "number" or not isinstance(prompt.view, Interval):
+        said = "a number" if isinstance(prompt.view, Interval) else "no number"
+        raise DataError(
+            f"`{task.name}` is of kind {task.kind}, and the prompt answers with {said}",
+            hint="make one with view=task.view, and words for `low` and `high` where answers are numbers",
+        )
+    check_poles(prompt.words.labels)
 
 
 def _check_tags(prompt: Prompt, task: Task) -> None:

@@ -18,8 +18,9 @@ from promptatlas.errors import ArtifactError, DataError, SettingError
 from promptatlas.lm.ask import Decode, Text
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
+from promptatlas.prompting.draws import read
 from promptatlas.prompting.history import Step, model, plain
-from promptatlas.prompting.rows import Line, Reader, Verbalizer, together
+from promptatlas.prompting.rows import Line, Reader, Verbalizer
 from promptatlas.prompting.writing import texts, written
 from promptatlas.score.calibrate import Calibration
 from promptatlas.score.own import Own
@@ -102,9 +103,7 @@ class Prompt:
 
         Of tags a row an item that was read, the examples' one behind the other.
         """
-        self.check(lm)
-        lines, _ = self.lines(lm, self.examples(examples))
-        return self.reader(lm).fold(lines, mass=True)
+        return read(lm, [self], self.examples(examples), whole=True)[0].mass
 
     def score(self, lm: LM, examples: Given) -> Float[Tensor, "examples answers"]:
         """Log-probabilities of the labels, or of each example's own choices (all must have as many).
@@ -132,12 +131,11 @@ class Prompt:
             raise SettingError("only label words have a mass to abstain by, and this prompt has none", hint="abstain=0")
         if self.writes or how is not None:
             return written(self, lm, wanted, how)
-        lines, owners = self.lines(lm, wanted)
         with torch.no_grad():
-            mass = self._mass(lm, lines, whole=abstain > 0)
-            scores = self._settled(lm, lines, mass)
-            owners = self.reader(lm).items(lines) if isinstance(self.view, Tags) else owners
-            total = mass.exp().sum(-1) if abstain > 0 else None
+            (found,) = read(lm, [self], wanted, whole=abstain > 0)
+            scores = found.settled()
+            owners = self.reader(lm).items(found.lines) if isinstance(self.view, Tags) else found.owners
+            total = found.mass.exp().sum(-1) if abstain > 0 else None
         answers = [
             self.view.fold(one, scores[start:end], self.words.labels)
             for one, (start, end) in zip(wanted, owners, strict=True)
@@ -206,32 +204,6 @@ class Prompt:
         demos = self.demos.pick(lm, rows)
         return [Line(self.template, row, shown) for row, shown in zip(rows, demos, strict=True)], owners
 
-    def _mass(self, lm: LM, lines: Sequence[Line], *, whole: bool = False) -> Float[Tensor, "rows labels"]:
-        """Log mass; under the whole vocabulary only where somebody looks at more than the labels' shares of it."""
-        return self.reader(lm).fold(lines, mass=whole or self._whole)
-
-    @property
-    def _whole(self) -> bool:
-        return bool(self.calibration) or len(self.words.labels) == 1
-
-    def _scores(
-        self, lm: LM, lines: Sequence[Line], owners: Sequence[tuple[int, int]], mass: Float[Tensor, "rows labels"]
-    ) -> Float[Tensor, "examples answers"]:
-        """Log-probabilities out of the mass of rows."""
-        scores = self._settled(lm, lines, mass)
-        merged = [self.view.logits(scores[start:end], self.words.labels) for start, end in owners]
-        if len({one.shape[0] for one in merged}) > 1:
-            raise DataError("these examples have different numbers of choices", hint="score them apart, or use predict")
-        return torch.stack(merged).log_softmax(-1) if merged else scores
-
-    def _settled(
-        self, lm: LM, lines: Sequence[Line], scores: Float[Tensor, "rows labels"]
-    ) -> Float[Tensor, "rows labels"]:
-        """Calibrated, and brought to sum to one; one label alone is no distribution, and its mass is the score."""
-        for calibration in self.calibration:
-            scores = calibration.apply(scores, self.reader(lm).nulls(calibration, lines))
-        return scores.log_softmax(-1) if len(self.words.labels) > 1 else scores
-
     @property
     def key(self) -> str:
         """A hash of everything the answers depend on: history is left out."""
@@ -257,17 +229,7 @@ class Prompt:
 
 def scored(lm: LM, prompts: Sequence[Prompt], examples: Sequence[Example]) -> list[Float[Tensor, "examples answers"]]:
     """`Prompt.score` of several prompts, the rows of all read in one call."""
-    asked = []
-    for one in prompts:
-        one.check(lm)
-        asked.append((one, *one.lines(lm, examples)))
-    found: dict[int, Tensor] = {}
-    for whole in (False, True):
-        some = [at for at, one in enumerate(prompts) if one._whole is whole]
-        if some:
-            masses = together([(prompts[at].reader(lm), asked[at][1]) for at in some], mass=whole)
-            found |= zip(some, masses, strict=True)
-    return [one._scores(lm, lines, owners, found[at]) for at, (one, lines, owners) in enumerate(asked)]
+    return [one.scores() for one in read(lm, prompts, examples)]
 
 
 def _abstained(answer: Answer, share: float) -> Answer:

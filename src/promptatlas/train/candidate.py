@@ -158,16 +158,22 @@ class Asking:
 def answered(answers: Sequence[Answer], examples: Sequence[Example]) -> Held:
     """What answers are worth. Raises DataError: a target that is no answer."""
     pairs = list(zip(answers, examples, strict=True))
+    losses = tuple(_loss(*pair) for pair in pairs)
+    right = tuple(one.value == example.target for one, example in pairs)
+    if any(not isinstance(one.target, str) for one in examples):  # a number has no place among answers
+        return Held(losses, right)
     return Held(
-        tuple(_loss(*pair) for pair in pairs),
-        tuple(one.value == example.target for one, example in pairs),
+        losses,
+        right,
         shares=tuple(tuple(one.probabilities.values()) for one in answers),
         places=tuple(list(one.probabilities).index(str(example.target)) for one, example in pairs),
     )
 
 
 def _loss(answer: Answer, example: Example) -> float:
-    """Minus the log-probability of the right answer, in nats."""
+    """Minus the log-probability of the right answer, in nats; of a number, the square of how far it is off."""
+    if isinstance(example.target, int | float) and isinstance(answer.value, int | float):
+        return float(answer.value - example.target) ** 2
     known = answer.probabilities
     if example.target not in known:
         hint = "there are " + ", ".join(f"`{one}`" for one in known)

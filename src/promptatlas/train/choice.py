@@ -160,6 +160,13 @@ class Choice:
         return self.names[self.at]
 
     @property
+    def ranking(self) -> tuple[int, ...]:
+        """The places of all candidates, the best first, and of equals the first."""
+        if not self.scores:
+            return tuple(range(len(self.names)))
+        return tuple(sorted(range(len(self.names)), key=lambda at: self.scores[at].value))
+
+    @property
     def tied(self) -> tuple[str, ...]:
         """Those exactly as good as the chosen one, which came first."""
         best = [one.value for one in self.scores]

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from promptatlas.data.example import Example
+from promptatlas.data.interval import Interval
 from promptatlas.data.view import Choices, Tags
 from promptatlas.errors import DataError, NeedsError, SettingError, near
 from promptatlas.lm.ask import Job, Places
@@ -17,6 +18,7 @@ from promptatlas.lm.lm import LM
 from promptatlas.lm.row import Row
 from promptatlas.prompting import Prompt
 from promptatlas.prompting.items import items
+from promptatlas.train.number import divergence
 
 ASKED, MASKED, SWAPPED = 0.15, 0.8, 0.1  # Devlin et al. 2019, arXiv:1810.04805, sec. 3.1
 
@@ -65,9 +67,14 @@ def generator(*key: int | str) -> torch.Generator:
 def nll(prompt: Prompt, lm: LM, batch: Batch) -> Float[Tensor, " examples"]:
     """Minus the log-probability of each example's label among all labels; of tags the mean over the example's items.
 
+    Of a number, how far the probabilities of the interval's ends are from it: `number.divergence`.
+
     Raises:
-        DataError: an example whose target is no label, or whose tags are not a label an item.
+        DataError: an example whose target is no label, no number of the interval, or whose tags are not a label an
+            item.
     """
+    if isinstance(prompt.view, Interval):
+        return divergence(prompt, lm, batch.examples, prompt.view)
     if isinstance(prompt.view, Tags):
         return tagged(prompt, lm, batch.examples)[1]
     return _lost(prompt, lm, batch, prompt.score)

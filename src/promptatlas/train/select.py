@@ -17,9 +17,12 @@ from promptatlas.train.candidate import Asking, Candidate
 from promptatlas.train.choice import Choice
 from promptatlas.train.choose import choose
 from promptatlas.train.folds import Selection
+from promptatlas.train.needs import Method
 from promptatlas.train.run import Run
 
-__all__ = ["Candidate", "Choice", "Selected", "Selection", "chosen", "noted", "select", "tempered"]
+CHOSEN = ("label", "choice", "number")  # kinds of task
+
+__all__ = ["Candidate", "Choice", "Selected", "Selection", "chosen", "noted", "ranked", "select", "tempered"]
 
 
 class Selected(NamedTuple):
@@ -48,14 +51,15 @@ def select(
 def chosen(candidates: Sequence[Candidate], lm: LM, task: Task, how: Selection, *, run: Run | None = None) -> Choice:
     """Choose a candidate by what it loses on held-out examples: minus the log-probability of the right answer, in nats.
 
-    Every candidate is asked the same. One with methods is fitted anew for each fold, to the task with the fold's
-    training examples (dev and unlabeled examples stay, test ones don't); one that learns nothing is read once. With a
-    run folder, what was asked is not asked again after a stop. One that fails on a fold comes last, with the reason.
+    Of numbers it is the squared error instead. Every candidate is asked the same. One with methods is fitted anew for
+    each fold, to the task with the fold's training examples (dev and unlabeled examples stay, test ones don't); one
+    that learns nothing is read once. With a run folder, what was asked is not asked again after a stop. One that fails
+    on a fold comes last, with the reason.
 
     Args:
         candidates: each with a name of its own.
         lm: the model.
-        task: of kind "label" or "choice", where there are several.
+        task: of kind "label", "choice" or "number", where there are several.
         how: the way of choosing.
         run: keeps each answer, is told of progress, may stop.
 
@@ -66,8 +70,9 @@ def chosen(candidates: Sequence[Candidate], lm: LM, task: Task, how: Selection, 
         Cancelled: the run said to stop.
         PromptAtlasError: all candidates failed.
     """
-    if len(candidates) > 1 and task.kind not in ("label", "choice"):  # there is nothing to measure of one alone
-        raise NeedsError(f"selection needs a task of kind label or choice, and `{task.name}` is of kind {task.kind}")
+    if len(candidates) > 1 and task.kind not in CHOSEN:  # there is nothing to measure of one alone
+        needed = "label, choice or number"
+        raise NeedsError(f"selection needs a task of kind {needed}, and `{task.name}` is of kind {task.kind}")
     for one in candidates:
         for method in one.methods[:1]:
             method.needs.check(method.name, lm, task, one.prompt)
@@ -105,3 +110,18 @@ def noted(learned: Prompt | Ensemble, start: Prompt, lm: LM, task: Task, choice:
     if isinstance(learned, Ensemble):
         return replace(learned, prompts=tuple(map(told, learned.prompts)))
     return told(learned)
+
+
+def ranked(prompts: Sequence[Prompt], lm: LM, task: Task, method: Method, *, folds: int, run: Run) -> list[Prompt]:
+    """Prompts by what they lose on dev examples after a method, the best first; without any, by cross-validation.
+
+    Each is as it was given, but that its history says how it was chosen. Of equal ones the first is kept.
+    """
+    how = Selection(kind="dev") if task.dev else Selection(folds=folds)
+    given = list({one.key: one for one in prompts}.values())
+    some = [Candidate(name=f"{at}: {one.template}", prompt=one, methods=(method,)) for at, one in enumerate(given)]
+    choice = chosen(some, lm, task, how, run=run)
+    if not choice.scores:
+        return given
+    told = replace(choice, note="")
+    return [given[at].noted(lm, how, task.identity(), **replace(told, at=at).figures()) for at in choice.ranking]
