@@ -17,6 +17,7 @@ from promptatlas.lm.ask import Ask, Job, Reading, Tokens, Vocabulary
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.search.measure import targets
+from promptatlas.search.pool import whole
 
 MOST = 10_000  # ways to name some of the labels that go on to the next label
 CHUNK = 1 << 24  # scores compared at once
@@ -155,8 +156,8 @@ def _readable(prompt: Prompt, lm: LM) -> Callable[[int], str]:
 
     def word(token: int) -> str:
         if token not in known:
-            text = "" if token in lm.special else lm.text([token]).strip()
-            known[token] = text if text.isalpha() and lm.word(text, before) == (token,) else ""
+            text = whole(lm, token, before)
+            known[token] = text if text.isalpha() else ""
         return known[token]
 
     return word

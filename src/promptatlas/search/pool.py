@@ -14,6 +14,7 @@ from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.score.words import ONE_SLOT
 from promptatlas.search.words import Evidence, evidence
+from promptatlas.text.runs import Before
 from promptatlas.text.template import Template
 
 TOGETHER = 32  # rows whose whole vocabulary is held at once
@@ -27,6 +28,12 @@ def is_word(text: str) -> bool:
     """
     letters = [one for one in text if one.isalpha()]
     return len(letters) > 1 or (len(text) == 1 and any("㐀" <= one <= "鿿" or one >= "𠀀" for one in letters))
+
+
+def whole(lm: LM, token: int, before: Before) -> str:
+    """What a token reads as where it stands; "" where that, put there, doesn't give it back: a mere piece of a word."""
+    text = "" if token in lm.special else lm.text([token]).strip()
+    return text if text and lm.word(text, before) == (token,) else ""
 
 
 def pool(
@@ -56,10 +63,8 @@ def pool(
     for token in sorted(range(len(lm.vectors)), key=lambda one: -counts[one]):
         if 0 < most <= len(found):
             break
-        if token in lm.special:
-            continue
-        text = lm.text([token]).strip()
-        if is_word(text) and text.casefold() not in stopped and lm.word(text, before) == (token,):
+        text = whole(lm, token, before)
+        if is_word(text) and text.casefold() not in stopped:
             found[text] = token
     if not found:
         told = f"no token of {lm.name} is a whole word at the slot of `{template}`"
