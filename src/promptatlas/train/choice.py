@@ -43,8 +43,8 @@ class Held:
             loss=tuple(values["loss"]),
             right=tuple(values["right"]),
             failed=values["failed"],
-            shares=tuple(map(tuple, values["shares"])),
-            places=tuple(values["places"]),
+            shares=tuple(map(tuple, values.get("shares", ()))),  # a fit begun before these were kept goes on
+            places=tuple(values.get("places", ())),
         )
 
 
