@@ -89,6 +89,15 @@ def test_the_least_loss_is_chosen_from_singles_and_pairs(found: Found) -> None:
     assert set(found.choice.expected.chosen) <= {one.name for one in found.choice.scores}
 
 
+def test_labels_in_another_order_answer_together_all_the_same(found: Found) -> None:
+    start = toy_prompt()
+    turned = prompt(start.template, dict(reversed(WORDS.items())))
+    assert turned.labels == start.labels[::-1]
+    other = find(tiny("bert"), TASK, turned, how=HOW, only=BOTH)
+    assert [one.loss for one in other.choice.scores] == pytest.approx([one.loss for one in found.choice.scores])
+    assert other.prompt.labels == TASK.labels
+
+
 def test_the_chosen_one_is_learned_from_all_and_says_so(found: Found) -> None:
     assert found.prompt.history[0].method == "selection"
     assert found.prompt.history[0].figures["expected_accuracy"] == found.choice.expected.accuracy  # type: ignore[union-attr]

@@ -35,6 +35,12 @@ def test_what_they_would_have_done_is_what_their_ensemble_does() -> None:
     assert torch.allclose(torch.tensor(told.shares), torch.tensor(real.shares), atol=1e-5)
 
 
+def test_labels_may_stand_in_another_order() -> None:
+    one, other = prompt(TEMPLATES[0], WORDS), prompt(TEMPLATES[1], WORDS)
+    turned = prompt(TEMPLATES[1], dict(reversed(WORDS.items())))
+    assert together(held(one, turned)).loss == pytest.approx(together(held(one, other)).loss, abs=1e-5)
+
+
 def test_a_member_that_is_an_ensemble_joins_as_a_whole() -> None:
     prompts = [prompt(text, WORDS) for text in TEMPLATES]
     inner = Ensemble(prompts=tuple(prompts[:2]), weights=(3.0, 1.0))

@@ -4,7 +4,7 @@ Chosen as in Perez, Kiela & Cho 2021, "True Few-Shot Learning with Language Mode
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from promptatlas.auto.mixture import ensemble, groups
@@ -15,6 +15,8 @@ from promptatlas.data.task import Task
 from promptatlas.errors import NeedsError, SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Ensemble, Prompt
+from promptatlas.score.slots import SlotWords
+from promptatlas.score.words import Words
 from promptatlas.train.candidate import Asking
 from promptatlas.train.choice import Choice, Held
 from promptatlas.train.choose import choose
@@ -83,6 +85,7 @@ def find(
         PromptAtlasError: all candidates failed.
     """
     _check(task, how)
+    prompt = _ordered(prompt, task)
     run = run or Run()
     run.budget = float("inf")  # so that operations are counted
     targets = [one.target for one in task.train]
@@ -107,6 +110,14 @@ def find(
         dropped={names[at]: why for at, why in purse.dropped.items()},
         operations={names[at]: some for at, some in sorted(purse.spent.items())}, budget=budget,
     )  # fmt: skip
+
+
+def _ordered(prompt: Prompt, task: Task) -> Prompt:
+    """With its labels in the task's order, as heads have them: prompts of one order can answer together."""
+    words = prompt.words
+    if not isinstance(words, Words | SlotWords) or set(words.labels) != set(task.labels):
+        return prompt
+    return replace(prompt, words=replace(words, words={label: words.words[label] for label in task.labels}))
 
 
 def _check(task: Task, how: Selection) -> None:

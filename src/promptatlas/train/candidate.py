@@ -165,8 +165,8 @@ def answered(answers: Sequence[Answer], examples: Sequence[Example]) -> Held:
     return Held(
         losses,
         right,
-        shares=tuple(tuple(one.probabilities.values()) for one in answers),
-        places=tuple(list(one.probabilities).index(str(example.target)) for one, example in pairs),
+        shares=tuple(tuple(one.probabilities[name] for name in sorted(one.probabilities)) for one in answers),
+        places=tuple(sorted(one.probabilities).index(str(example.target)) for one, example in pairs),
     )
 
 

@@ -18,7 +18,8 @@ class Held:
     Attributes:
         loss: minus the natural log-probability of each right answer.
         right: whether each was answered right.
-        shares: each one's probabilities, an answer each, in the order of the task's labels or the example's choices.
+        shares: each one's probabilities, an answer each, in the order of the answers' names: candidates may have their
+            labels in other orders.
         failed: why it couldn't be asked; "" where it was.
         places: of each, the place of the right answer among them.
     """
