@@ -27,6 +27,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "feature_extraction": {"steps": 3, "batch": 4},
     "dart": {"steps": 3, "batch": 4},
     "efl": {"start": "none", "steps": 3, "batch": 4},
+    "entropy_order": {"k": 2, "draws": 1, "length": 12, "shortest": 1},
     "fine_tuning": {"steps": 3, "batch": 4},
     "ia3": {"steps": 3, "batch": 4},
     "in_context": {"k": 2},
