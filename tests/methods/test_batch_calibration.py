@@ -15,6 +15,7 @@ from promptatlas.lm.scripted import ScriptedLM
 from promptatlas.methods.batch_calibration import BatchCalibration
 from promptatlas.methods.domain_calibration import DomainCalibration
 from promptatlas.methods.kate import KATE
+from promptatlas.methods.prototypical_calibration import PrototypicalCalibration
 from promptatlas.prompting import Prompt
 from promptatlas.prompting.make import prompt
 from promptatlas.search.prior import disordered, mean_prior
@@ -25,6 +26,7 @@ LIKELY = {"x": 0.9, "y": 0.5, "z": 0.4}  # how likely `good` is beside `bad`
 VOCABULARY = ["x", "y", "z", "It", "was", "good", "bad", "rest"]
 PROMPT = prompt("{text} It was {mask}", {"up": "good", "down": "bad"})
 METHODS = (BatchCalibration(), DomainCalibration())
+REFUSING = (*METHODS, PrototypicalCalibration())
 
 
 def scripted() -> ScriptedLM:
@@ -85,8 +87,8 @@ def test_a_demonstration_is_no_text_to_calibrate_by(method: BatchCalibration | D
         method.fit(scripted(), few, replace(PROMPT, demos=Fixed(few.train)))
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda one: one.name)
-def test_what_can_not_be_calibrated_by(method: BatchCalibration | DomainCalibration) -> None:
+@pytest.mark.parametrize("method", REFUSING, ids=lambda one: one.name)
+def test_what_can_not_be_calibrated_by(method: BatchCalibration | DomainCalibration | PrototypicalCalibration) -> None:
     lm = tiny("gpt2")
     with pytest.raises(NeedsError) as caught:
         method.fit(lm, replace(toy(), train=(), unlabeled=()), toy_prompt())
@@ -147,3 +149,13 @@ def test_an_old_calibration_is_replaced(method: BatchCalibration | DomainCalibra
     once = method.fit(scripted(), task("x", "y"), PROMPT)
     twice = method.fit(scripted(), task("x", "y"), once)
     assert once == twice
+
+
+def test_a_cluster_of_texts_is_a_label() -> None:
+    """`good` is likelier than `bad` in x, as likely in y; there are no other texts, so y is what is `down`."""
+    learned = PrototypicalCalibration(restarts=3).fit(scripted(), task(*["x", "y"] * 6), PROMPT)
+    answers = learned.predict(scripted(), ["x", "y"])
+    assert [one.value for one in answers] == ["up", "down"]
+    assert [one.why for one in answers] == ["", ""]
+    noted = learned.history[-1].figures
+    assert (noted["share up"], noted["share down"], noted["texts"]) == (0.5, 0.5, 12)
