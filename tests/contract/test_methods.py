@@ -46,6 +46,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "pattern_tuning": {"steps": 3, "batch": 4},
     "petal": {"words": 2},
     "pet": {"repeats": 1, "steps": 3, "unlabeled_batch": 4, "student_steps": 3, "student_batch": 4},
+    "pmi": {},
     "prefix_tuning": {"length": 2, "mid": 8, "steps": 3, "batch": 4},
     "prompt_tuning": {"length": 3, "steps": 3, "batch": 4},
     "prototypical_calibration": {"restarts": 2},
