@@ -30,6 +30,7 @@ from promptatlas.prompting import Ensemble, Prompt, Step
 from promptatlas.score import soft
 from promptatlas.score.calibrate import PMI, Divide
 from promptatlas.score.own import Own
+from promptatlas.score.prototypes import Prototypes
 from promptatlas.score.slots import SlotWords
 from promptatlas.score.temper import Temper
 from promptatlas.score.words import Words
@@ -116,6 +117,16 @@ def every() -> dict[str, Prompt | Ensemble]:
                 Divide(prior=(0.25, 0.75)),
                 PMI(domain=Template.parse("It is {mask}")),
                 Temper(temperature=2.0),
+            ),
+        ),
+        "prototypes": replace(
+            plain,
+            calibration=(
+                Prototypes(
+                    means=torch.tensor([[0.7, 0.3], [0.6, 0.4]]).log(),
+                    covariances=torch.eye(2).repeat(2, 1, 1) / 4,
+                    weights=torch.tensor([0.25, 0.75]),
+                ),
             ),
         ),
         "descriptions": replace(

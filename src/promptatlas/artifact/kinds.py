@@ -57,6 +57,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
     "calibration": {
         "divide": "promptatlas.score.calibrate:Divide",
         "pmi": "promptatlas.score.calibrate:PMI",
+        "prototypes": "promptatlas.score.prototypes:Prototypes",
         "temper": "promptatlas.score.temper:Temper",
     },
     "view": {

@@ -30,6 +30,7 @@ from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.score.calibrate import Divide
 from promptatlas.score.words import Words
+from promptatlas.search.prior import figures
 from promptatlas.train.needs import Needs
 from promptatlas.train.run import Run
 
@@ -73,8 +74,4 @@ class ContextualCalibration:
         ]
         with torch.no_grad():
             divide = divide.fitted(prompt.mass(lm, nulls))
-        figures = {
-            f"prior {label}": round(one, 4) for label, one in zip(prompt.labels, divide.prior or (), strict=True)
-        }
-        figures["entropy"] = round(divide.entropy or 0.0, 4)  # in nats; log(labels) is no bias at all
-        return replace(prompt, calibration=(divide,)).noted(lm, self, task.identity(), **figures)
+        return replace(prompt, calibration=(divide,)).noted(lm, self, task.identity(), **figures(divide))

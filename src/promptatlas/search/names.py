@@ -13,6 +13,7 @@ from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.score.calibrate import Divide
 from promptatlas.score.words import Words
+from promptatlas.search.prior import heard
 from promptatlas.text.template import Template
 
 
@@ -55,18 +56,13 @@ def guessed(prompt: Prompt, lm: LM, texts: Sequence[Example], temperature: float
         texts: their labels aren't looked at.
         temperature: below 1 makes a guess surer.
     """
-    scores = _heard(prompt, lm, texts)
+    scores = heard(prompt, lm, texts)
     return ((scores - shift(scores, temperature)) / temperature).softmax(1)
 
 
 def levelled_prior(prompt: Prompt, lm: LM, texts: Sequence[Example]) -> Divide:
     """What is divided out so that the prompt finds every label equally often in texts."""
-    return Divide(labels=prompt.labels, prior=tuple(shift(_heard(prompt, lm, texts)).softmax(0).tolist()))
-
-
-def _heard(prompt: Prompt, lm: LM, texts: Sequence[Example]) -> Float[Tensor, "texts labels"]:
-    with torch.no_grad():
-        return prompt.mass(lm, texts).double().cpu().log_softmax(1)
+    return Divide(labels=prompt.labels, prior=tuple(shift(heard(prompt, lm, texts)).softmax(0).tolist()))
 
 
 def shift(scores: Float[Tensor, "texts labels"], temperature: float = 1.0) -> Float[Tensor, " labels"]:
