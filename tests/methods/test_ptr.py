@@ -142,7 +142,7 @@ def test_what_it_does_not_take() -> None:
         PTR(rules={"pets": "good mat", "rain": "bad town"}).fit(lm, TASK, START)
     with pytest.raises(WordError, match="the rule of `pets` has the words `good old mat`"):
         PTR(rules={"pets": "good old mat", "weather": "bad town"}).fit(lm, TASK, START)
-    with pytest.raises(SettingError, match="no label words to stand at slots"):
+    with pytest.raises(NeedsError, match="needs label words"):
         PTR().fit(lm, TASK, replace(START, words=Own()))
     with pytest.raises(NeedsError, match="needs a masked model"):
         PTR().fit(tiny("llama"), TASK, START)
