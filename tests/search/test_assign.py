@@ -58,7 +58,9 @@ def test_the_search_is_exhaustive_where_it_can_be() -> None:
 
 def table(values: list[list[float]]) -> tuple[Likely, torch.Tensor]:
     count = len(values)
-    return Likely(tuple("abcdefgh"[:count]), tuple(range(count)), (0.0,) * count), torch.tensor(values, dtype=torch.float32)
+    return Likely(tuple("abcdefgh"[:count]), tuple(range(count)), (0.0,) * count), torch.tensor(
+        values, dtype=torch.float32
+    )
 
 
 def test_a_planted_pair_comes_first_and_ties_go_to_the_first_label() -> None:
