@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from promptatlas.auto import BUDGET
 from promptatlas.auto.mixture import ensemble, groups
 from promptatlas.auto.portfolio import Portfolio, portfolio
 from promptatlas.auto.purse import Purse
@@ -22,9 +23,8 @@ from promptatlas.train.choice import Choice, Held
 from promptatlas.train.choose import choose
 from promptatlas.train.folds import Fold, Selection
 from promptatlas.train.run import Run
-from promptatlas.train.select import noted, tempered
+from promptatlas.train.select import settled
 
-BUDGET = 2e14  # operations: some twenty minutes of a processor core
 HOW = Selection(kind="cv", folds=4, nested=True, tempered=True)
 
 
@@ -92,21 +92,15 @@ def find(
     asked = _asked(how, targets)
     shown = min(len(fold.train) for fold in asked if fold.train)
     tried = portfolio(lm, task, prompt, shown=shown, patterns=patterns, only=only, seed=seed)
-    groups_ = groups(len(tried.candidates), most)
     names = [one.name for one in tried.candidates]
-    purse = Purse(Asking(tried.candidates, lm, task, run, task.train), groups_, fits=len(asked) + 1, budget=budget)
-    joint = [" + ".join(names[at] for at in some) for some in groups_]
-    choice = choose([*names, *joint], purse, how, targets)
-    members = [(at,) for at in range(len(names))] + groups_
-    learned = [
-        run.stage(f"fit-{at}", partial(tried.candidates[at].fit, lm, task, run=run)) for at in members[choice.at]
-    ]
-    whole = ensemble(learned)
-    if how.tempered and choice.scores:
-        whole = tempered(whole, choice.scores[choice.at].temperature)
+    members = [*((at,) for at in range(len(names))), *groups(len(names), most)]
+    purse = Purse(Asking(tried.candidates, lm, task, run, task.train), members, fits=len(asked) + 1, budget=budget)
+    choice = choose([" + ".join(names[at] for at in some) for some in members], purse, how, targets)
+    best = members[choice.at]
+    learned = [run.stage(f"fit-{at}", partial(tried.candidates[at].fit, lm, task, run=run)) for at in best]
     return Found(
-        prompt=noted(whole, prompt, lm, task, choice) if choice.scores else whole,
-        choice=choice, portfolio=tried, members=tuple(names[at] for at in members[choice.at]),
+        prompt=settled(ensemble(learned), prompt, lm, task, choice),
+        choice=choice, portfolio=tried, members=tuple(names[at] for at in best),
         dropped={names[at]: why for at, why in purse.dropped.items()},
         operations={names[at]: some for at, some in sorted(purse.spent.items())}, budget=budget,
     )  # fmt: skip

@@ -1,13 +1,13 @@
 """Candidates that answer together: what they would have done on held-out examples, and the prompt they become."""
 
-import math
 from collections.abc import Sequence
 from itertools import combinations
 
-from promptatlas.prompting import Ensemble, Prompt
-from promptatlas.train.choice import Held, lost
+import torch
 
-LOWEST = 1e-30  # a probability is no lower: its logarithm is taken
+from promptatlas.prompting import Ensemble, Prompt
+from promptatlas.train import warmed
+from promptatlas.train.choice import Held
 
 
 def groups(count: int, most: int) -> list[tuple[int, ...]]:
@@ -23,7 +23,7 @@ def together(members: Sequence[Held]) -> Held:
     """What candidates do together: the mean of their log-probabilities, brought to sum to one.
 
     Args:
-        members: what each did on the same examples.
+        members: what each did on the same examples; one alone did what it did.
 
     >>> one, other = Held(shares=((0.9, 0.1),), places=(0,)), Held(shares=((0.1, 0.9),), places=(0,))
     >>> together([one, other]).shares
@@ -32,18 +32,11 @@ def together(members: Sequence[Held]) -> Held:
     failed = next((one.failed for one in members if one.failed), "")
     if failed:
         return Held(failed=failed)
-    shares = tuple(_joined(some) for some in zip(*(one.shares for one in members), strict=True))
-    places = members[0].places
-    loss = tuple(lost(some[at]) for some, at in zip(shares, places, strict=True))
-    best = tuple(max(range(len(some)), key=some.__getitem__) == at for some, at in zip(shares, places, strict=True))
-    return Held(loss, best, shares=shares, places=places)
-
-
-def _joined(shares: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    logs = [sum(math.log(max(one, LOWEST)) for one in some) / len(shares) for some in zip(*shares, strict=True)]
-    top = max(logs)
-    found = [math.exp(one - top) for one in logs]
-    return tuple(one / sum(found) for one in found)
+    if len(members) == 1:
+        return members[0]
+    shares = torch.stack([warmed.logp([one]) for one in members]).mean(0).softmax(-1)
+    right = shares.argmax(-1) == torch.tensor(members[0].places)
+    return warmed.told(shares, members[0].places, right.tolist())
 
 
 def ensemble(members: Sequence[Prompt | Ensemble]) -> Prompt | Ensemble:

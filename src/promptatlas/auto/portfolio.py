@@ -11,6 +11,7 @@ from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.text.template import Template
 from promptatlas.train.candidate import Candidate
+from promptatlas.train.needs import Method
 
 SHOWN = 8  # demonstrations at most: what a small window holds
 
@@ -95,6 +96,7 @@ def portfolio(
 
     Raises:
         SettingError: a name in `only` that isn't known.
+        NeedsError: nothing can be tried.
         TemplateError: a pattern that can't be read.
     """
     known = entries(min(SHOWN, shown), patterns)
@@ -107,14 +109,15 @@ def portfolio(
     for entry in known:
         if only and entry.name not in only:
             continue
-        reason = _lacking(entry, lm, task, prompt)
+        methods = tuple(registry.seeded(name, seed, **settings) for name, settings in entry.chain)
+        reason = _lacking(methods, lm, task, prompt)
         if reason:
             left_out[entry.name] = reason
             continue
-        methods = tuple(registry.seeded(name, seed, **settings) for name, settings in entry.chain)
         starts = {entry.name: prompt}
         if entry.name == "zero-shot":
-            starts |= {f"zero-shot, pattern {at}": _under(prompt, text) for at, text in enumerate(patterns, 2)}
+            others = [replace(prompt, template=Template.parse(text)) for text in patterns]
+            starts |= {f"zero-shot, pattern {at}": one for at, one in enumerate(others, 2)}
         candidates += [Candidate(name=name, prompt=start, methods=methods) for name, start in starts.items()]
         what |= dict.fromkeys(starts, entry.what)
     if not candidates:
@@ -125,16 +128,11 @@ def portfolio(
     return Portfolio(tuple(candidates), what, left_out)
 
 
-def _under(prompt: Prompt, template: str) -> Prompt:
-    return replace(prompt, template=Template.parse(template))
-
-
-def _lacking(entry: Entry, lm: LM, task: Task, prompt: Prompt) -> str:
-    """Why an entry can't be tried; "" where it can."""
-    for name, settings in entry.chain:
-        method = registry.method(name, **settings)
+def _lacking(methods: Sequence[Method], lm: LM, task: Task, prompt: Prompt) -> str:
+    """Why methods can't be tried; "" where they can."""
+    for method in methods:
         try:
-            method.needs.check(name, lm, task, prompt)
+            method.needs.check(method.name, lm, task, prompt)
         except NeedsError as error:
             return error.message
     return ""

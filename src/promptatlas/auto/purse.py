@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from typing import Any
 
 from promptatlas.auto.mixture import together
@@ -21,7 +20,7 @@ class Purse:
 
     Attributes:
         asking: asks a single candidate.
-        groups: those that answer together, by their places; they come after the single ones, and cost nothing.
+        groups: what is chosen from: candidates by their places, alone or together, which costs nothing more.
         fits: how often a candidate learns in all, what is chosen included.
         budget: operations in all.
         spent: by the candidate's place, its operations so far.
@@ -38,20 +37,14 @@ class Purse:
     known: dict[tuple[int, Fold], Held] = field(default_factory=dict)
 
     def __call__(self, at: int, folds: Sequence[Fold]) -> list[Held]:
-        """What a candidate, or a group, does on these folds."""
-        single = len(self.asking.candidates)
-        if at >= single:
-            return [self._group(self.groups[at - single], fold) for fold in folds]
-        return [self._one(at, fold) for fold in folds]
+        """What a group does on these folds."""
+        return [together([self._one(one, fold) for one in self.groups[at]]) for fold in folds]
 
     @property
     def left(self) -> float:
         """Operations that are neither spent nor promised to a candidate."""
         taken = {**self.spent, **{at: most for at, most in self.planned.items() if at not in self.dropped}}
         return self.budget - sum(taken.values())
-
-    def _group(self, members: Sequence[int], fold: Fold) -> Held:
-        return together([self._one(at, fold) for at in members])
 
     def _one(self, at: int, fold: Fold) -> Held:
         if at in self.dropped:
@@ -78,9 +71,8 @@ class Purse:
 
     def _asked(self, at: int, fold: Fold) -> tuple[Held, float]:
         """What it does, and its operations; read where the run's folder has it."""
-        one, run = self.asking.candidates[at], self.asking.run
-        asked = repr((self.asking.data, self.asking.lm.name, one.name, one.prompt.key, one.methods, fold))
-        run.tell(Event(one.name))
+        run = self.asking.run
+        run.tell(Event(self.asking.candidates[at].name))
         before = run.spent
         run.budget = float("inf") if at in self.planned else before + max(self.left, 1.0)
 
@@ -89,7 +81,7 @@ class Purse:
             return {"held": asdict(held), "operations": run.spent - before}
 
         try:
-            found: Any = run.stage(f"auto-{at}-{sha256(asked.encode()).hexdigest()[:16]}", ask)
+            found: Any = run.stage(f"auto-{self.asking.key(at, [fold])}", ask)
         except Cancelled:
             if run.spent < run.budget:  # somebody else stopped it
                 raise

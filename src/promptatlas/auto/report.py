@@ -56,10 +56,9 @@ def _chosen(found: Found) -> list[str]:
     said += f"It loses least on examples held back: {best.loss:.3f} nats each, {best.accuracy:.0%} right"
     if joint:
         return [f"{said}; the best alone, {alone.name}, loses {alone.loss:.3f}."]
-    others = sorted(
-        (one for one in found.choice.scores if one is not best and not one.failed), key=lambda one: one.value
-    )
-    return [f"{said}{f'; next comes {others[0].name} with {others[0].loss:.3f}' if others else ''}."]
+    others = [one for one in found.choice.scores if one is not best and not one.failed]
+    following = min(others, key=lambda one: one.value, default=None)
+    return [f"{said}." if following is None else f"{said}; next comes {following.name} with {following.loss:.3f}."]
 
 
 def _expected(found: Found, task: Task) -> list[str]:

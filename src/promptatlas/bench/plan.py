@@ -177,13 +177,14 @@ def _method(name: str, values: Any, where: str) -> MethodPlan:
         raise SettingError(f"{where}: `{name}` is a baseline, which has nothing to set", hint="give it another name")
     chain = tuple(values.get("chain", [name]))
     found = MethodPlan(chain=chain, settings=values.get("settings", {}), on=_table(values, "on", where))
-    if (found.settings or found.on) and not chain:
-        raise SettingError(f"{where}: `{name}` has settings and no method", hint='name the method: chain = ["..."]')
+    if not chain:
+        if found.settings or found.on:
+            raise SettingError(f"{where}: `{name}` has settings and no method", hint='name the method: chain = ["..."]')
+        return found
     for one in chain[:-1]:  # wrong names and values are said before anything runs
         registry.method(one)
     for settings in [found.told(task) for task in found.on] or [found.settings]:
-        if chain:
-            registry.method(chain[-1], **settings)
+        registry.method(chain[-1], **settings)
     return found
 
 

@@ -219,11 +219,12 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
 
 def _few(plan: Plan, asked: Asked, data: Path | None) -> Task:
     """A task with few labels and nothing to choose by, so that all methods see the same."""
-    task = _task(plan.tasks[asked.task].data, data, plan.test, plan.tasks[asked.task].without)
-    few = task.few(asked.shots, asked.seed, dev=0)
     told = plan.tasks[asked.task]
-    few = replace(few, metric=told.metric or few.metric, none=told.none or few.none)
-    return replace(few, name=asked.task, dev=(), unlabeled=few.unlabeled[: plan.unlabeled])
+    few = _task(told.data, data, plan.test, told.without).few(asked.shots, asked.seed, dev=0)
+    return replace(
+        few, name=asked.task, dev=(), unlabeled=few.unlabeled[: plan.unlabeled], metric=told.metric or few.metric,
+        none=told.none or few.none,
+    )  # fmt: skip
 
 
 def halved(task: Task) -> Task:

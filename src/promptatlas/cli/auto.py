@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from promptatlas.auto import BUDGET
 from promptatlas.cli import print as show
 from promptatlas.cli import unfinished
 from promptatlas.cli.files import put
@@ -15,12 +16,11 @@ from promptatlas.cli.given import words_of
 from promptatlas.cli.options import POCKET, Device, Dtype, Json, LmName
 from promptatlas.cli.print import Bar
 from promptatlas.cli.unfinished import Request
-from promptatlas.errors import PromptAtlasError, SettingError, near
+from promptatlas.errors import SettingError, near
 
 if TYPE_CHECKING:
     from promptatlas.auto.find import Found
     from promptatlas.data.task import Task
-    from promptatlas.lm.local import LocalLM
 
 WAYS = ("cv", "mdl")
 Templates = Annotated[
@@ -56,7 +56,7 @@ def auto(
     most: Annotated[int, typer.Option(min=1, help="Members of an ensemble at most; 1: no ensembles.")] = 2,
     budget: Annotated[
         float, typer.Option(metavar="OPERATIONS", help="What would take more than is left isn't tried.")
-    ] = 2e14,
+    ] = BUDGET,
     minutes: Annotated[
         float | None, typer.Option(help="After which it stops; the same command goes on.", show_default=False)
     ] = None,
@@ -98,9 +98,10 @@ def _work(
     """Look at everything, search, save, and write the page."""
     from promptatlas.artifact.folder import check_ours, remove, settle
     from promptatlas.artifact.save import FILES, save
+    from promptatlas.auto.find import find
     from promptatlas.auto.report import to_markdown
     from promptatlas.cli.options import model
-    from promptatlas.cli.work import started
+    from promptatlas.cli.work import started, under_way
     from promptatlas.data.read import read_task
     from promptatlas.train.folds import Kind, Selection
 
@@ -118,33 +119,12 @@ def _work(
     lm = model(request.here(request.lm), request.device, request.dtype, bar)
     if unfinished.begin(request, unfinished.identity(few, lm), out):
         show.note(f"going on with what is in {unfinished.run_folder(out)}")
-    given: dict[str, Any] = {"how": how, "patterns": templates[1:], "only": only, "most": most, "budget": budget,
-                             "seed": request.seed}  # fmt: skip
-    found = _found(lm, few, start, given, minutes, out, bar)
+    with under_way(out, bar, "the same command goes on", minutes=minutes) as run:
+        found = find(lm, few, start, how=how, patterns=templates[1:], only=only, most=most, budget=budget,
+                     seed=request.seed, run=run)  # fmt: skip
     bar.step("saving")
     page = out.with_name(out.name + ".md")
     save(found.prompt, out)
     put(page, to_markdown(found, few))
     remove(unfinished.run_folder(out))
     return found, few, page
-
-
-def _found(
-    lm: "LocalLM", task: "Task", start: Any, given: dict[str, Any], minutes: float | None, out: Path, bar: Bar
-) -> "Found":
-    """Search in the run's folder; what fails before anything is done leaves nothing."""
-    from promptatlas.auto.find import find
-    from promptatlas.cli.work import STOPPED, interruptible
-    from promptatlas.train.run import Cancelled, Run
-
-    folder = unfinished.run_folder(out)
-    try:
-        with interruptible() as flag:
-            run = Run(folder=folder, listen=bar.listen, minutes=minutes, cancelled=flag.is_set)
-            return find(lm, task, start, **given, run=run)
-    except Cancelled as stop:
-        show.note(f"{stop.message}; the same command goes on")
-        raise typer.Exit(STOPPED) from stop
-    except PromptAtlasError:
-        unfinished.forget(folder)
-        raise

@@ -119,26 +119,39 @@ def started(request: Request, task: Task, *, worded: bool = True) -> Prompt:
 def _fit(
     candidates: Sequence[Candidate], how: Selection, lm: LocalLM, task: Task, out: Path, checkpoint: float, bar: Bar
 ) -> Selected:
-    """The prompt the method learns, and how it was chosen; a fit that fails before it did anything leaves nothing."""
-    folder = unfinished.run_folder(out)
-    try:
-        with interruptible() as flag:
-            run = Run(folder=folder, listen=bar.listen, seconds=checkpoint, cancelled=flag.is_set)
+    """The prompt the method learns, and how it was chosen."""
+    with under_way(out, bar, f"it goes on with: promptatlas fit --resume {out}", seconds=checkpoint) as run:
+        try:
             return select(candidates, lm, task, how, run=run)
-    except Cancelled as stop:
-        show.note(f"{stop.message}; it goes on with: promptatlas fit --resume {out}")
-        raise typer.Exit(STOPPED) from stop
-    except NeedsError as error:
-        unfinished.forget(folder)
-        raise NeedsError(error.message, hint=_instead(lm, task, candidates[0].prompt) or error.hint) from error
-    except PromptAtlasError:
-        unfinished.forget(folder)
-        raise
+        except NeedsError as error:
+            raise NeedsError(error.message, hint=_instead(lm, task, candidates[0].prompt) or error.hint) from error
 
 
 def _instead(lm: LocalLM, task: Task, start: Prompt) -> str:
     found = registry.fitting(lm, task, start)
     return f"with `{lm.name}` and this task these would do: {', '.join(f'`{one}`' for one in found)}" if found else ""
+
+
+@contextmanager
+def under_way(out: Path, bar: Bar, again: str, **given: Any) -> Iterator[Run]:
+    """A run beside `out`: stopped, it says how it goes on; failed before it did anything, it leaves nothing.
+
+    Args:
+        out: what the run is to write.
+        bar: shows how far it is.
+        again: said where it is stopped.
+        given: of the run.
+    """
+    folder = unfinished.run_folder(out)
+    try:
+        with interruptible() as flag:
+            yield Run(folder=folder, listen=bar.listen, cancelled=flag.is_set, **given)
+    except Cancelled as stop:
+        show.note(f"{stop.message}; {again}")
+        raise typer.Exit(STOPPED) from stop
+    except PromptAtlasError:
+        unfinished.forget(folder)
+        raise
 
 
 @contextmanager

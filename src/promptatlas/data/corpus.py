@@ -3,7 +3,6 @@
 import gzip
 import json
 import lzma
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ from typing import Any, cast
 import numpy as np
 
 from promptatlas.errors import DataError, SettingError
+from promptatlas.text.scripts import WORD
 
 LONGEST = 1 << 20  # characters after which a document is cut at the next line, so that memory stays bounded
 GRAM = 13  # words that two texts must share in a row to count as the same text (Brown et al. 2020, app. C)
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")  # a Chinese character is a word
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class Known:
 
 
 def _grams(text: str) -> np.ndarray:
-    words = _WORD.findall(text.lower())
+    words = WORD.findall(text.lower())
     return np.fromiter((hash(tuple(words[at : at + GRAM])) for at in range(len(words) - GRAM + 1)), np.int64)
 
 

@@ -64,6 +64,10 @@ class Row:
         """Tokens that were dropped to fit the window."""
         return sum(span.cut for span in self.spans)
 
+    def demos(self) -> int:
+        """Demonstrations that stand in it."""
+        return len({span.demo for span in self.spans} - {None})
+
     def then(self, ids: tuple[int, ...]) -> "Row":
         """The row with these tokens as its answer: after the slot, or in the slot's masks where the model is masked."""
         return replace(self, answer=tuple(ids))

@@ -28,14 +28,13 @@ from promptatlas.data.task import Task
 from promptatlas.lm.lm import LM
 from promptatlas.parts.weights import full
 from promptatlas.prompting import Prompt
-from promptatlas.score.named import called, named_rows
 from promptatlas.score.soft import LabelVectors
 from promptatlas.train.loop import Term, tune
 from promptatlas.train.loss import Loss, nll
 from promptatlas.train.needs import Needs
 from promptatlas.train.optim import each
 from promptatlas.train.run import Run
-from promptatlas.train.soft import between
+from promptatlas.train.soft import between, labelled
 from promptatlas.train.structure import Structure
 
 
@@ -91,7 +90,7 @@ class KnowPrompt:
         """Train vectors, labels and weights; those the prompt has under their names are where training starts."""
         run = run or Run()
         self.needs.check(self.name, lm, task, prompt)
-        prompt = self._labelled(lm, task, replace(prompt, calibration=()))
+        prompt = labelled(replace(prompt, calibration=()), lm, task.labels, self.names or {})
         things = {f"{self.name}_head": self.head, f"{self.name}_tail": self.tail}
         for part, field in things.items():
             prompt = between(prompt, lm, field, part, self.types)
@@ -110,11 +109,3 @@ class KnowPrompt:
     ) -> Callable[..., Prompt]:
         optim = each(rates, weight_decay=self.weight_decay, schedule="linear", warmup=self.warmup)
         return partial(tune, prompt, lm, [term], optim=optim, steps=steps, seed=self.seed, flat=None)
-
-    def _labelled(self, lm: LM, task: Task, prompt: Prompt) -> Prompt:
-        """With a row a label, that starts from the label's name."""
-        if isinstance(prompt.words, LabelVectors):
-            return prompt
-        names = {label: (self.names or {}).get(label) or called(label) for label in task.labels}
-        words = LabelVectors(labels=task.labels)
-        return replace(prompt.plus(label_vectors=named_rows(names, lm, prompt.template)), words=words)

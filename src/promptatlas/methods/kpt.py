@@ -17,12 +17,10 @@ Example:
     0.5
 """
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from promptatlas.data.example import Example
 from promptatlas.data.lists import read_lists
 from promptatlas.data.task import Task
 from promptatlas.data.view import One
@@ -32,6 +30,7 @@ from promptatlas.lm.lm import LM
 from promptatlas.parts.weights import full
 from promptatlas.prompting import Prompt
 from promptatlas.score.words import Words
+from promptatlas.search.prior import any_texts
 from promptatlas.search.refine import apart, calibrated, known, prior, refined, spoken
 from promptatlas.train.needs import Needs
 from promptatlas.train.optim import Optim
@@ -90,7 +89,11 @@ class Kpt:
         start = replace(prompt, demos=NoDemos(), calibration=(), view=One())
         words = apart(known(self._lists(task, prompt), lm, start, self.tokens, self.most_tokens))
         calibrate = self.calibrate and self.train == "none"
-        texts = self._texts(task) if self.rare or self.relevant or calibrate else []
+        texts = []
+        if self.rare or self.relevant or calibrate:
+            without = "give unlabeled examples, or set rare=0, relevant=false, calibrate=false"
+            needed = f"`{self.name}` needs texts to refine and calibrate by"
+            texts = any_texts(task, self.support, self.seed, needed, without)
         words, sizes = refined(words, lm, start, texts, self.tokens, rare=self.rare, relevant=self.relevant)
         rules = Words.of({label: [*some] for label, some in words.items()}, over_tokens=self.tokens)
         made = replace(start, words=replace(rules, over_words="mean_logit" if self.average == "logs" else "sum_prob"))
@@ -111,10 +114,3 @@ class Kpt:
         if found is None:
             raise NeedsError(f"`{self.name}` refines words, and there are none", hint="give their file: lists=...")
         return {label: found[label] for label in task.labels}
-
-    def _texts(self, task: Task) -> list[Example]:
-        every = (*task.unlabeled, *task.train)
-        if not every:
-            told = f"`{self.name}` needs texts to refine and calibrate by, and `{task.name}` has none"
-            raise NeedsError(told, hint="give unlabeled examples, or set rare=0, relevant=false, calibrate=false")
-        return random.Random(self.seed).sample(every, min(self.support, len(every)))

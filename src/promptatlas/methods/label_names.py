@@ -17,7 +17,6 @@ Example:
     True
 """
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -27,12 +26,13 @@ from promptatlas.data.lists import read_lists
 from promptatlas.data.task import Task
 from promptatlas.data.view import One
 from promptatlas.demos.pick import NoDemos
-from promptatlas.errors import NeedsError, SettingError
+from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.score.words import Words
 from promptatlas.search.names import guessed, levelled_prior, nearest, own_words
 from promptatlas.search.pool import heard, pool
+from promptatlas.search.prior import any_texts
 from promptatlas.search.refine import apart, known
 from promptatlas.search.words import best, named, scored
 from promptatlas.train.needs import Needs
@@ -75,7 +75,10 @@ class LabelNames:
         self.needs.check(self.name, lm, task, prompt)
         names = own_words(lm, task.labels, prompt.template)
         start = replace(prompt, words=names, demos=NoDemos(), calibration=(), view=One())
-        texts = self._texts(task) if self.calibrate or self.by == "prediction" else []
+        texts = []
+        if self.calibrate or self.by == "prediction":
+            without = 'give unlabeled examples, or set by="vectors" and calibrate=false'
+            texts = any_texts(task, self.texts, self.seed, f"`{self.name}` needs texts without labels", without)
         found, why = (names, {}) if self.by == "names" else self._found(lm, task, start, names, texts)
         made = replace(start, words=found)
         if self.calibrate:
@@ -102,10 +105,3 @@ class LabelNames:
         chosen = best(scores, evidence.said, self.words, self.likely)
         listed, why = named(chosen, scores, evidence, task.labels, [*words], self.words)
         return Words.of(listed), why
-
-    def _texts(self, task: Task) -> list[Example]:
-        every = (*task.unlabeled, *task.train)
-        if not every:
-            told = f"`{self.name}` needs texts without labels, and `{task.name}` has none"
-            raise NeedsError(told, hint='give unlabeled examples, or set by="vectors" and calibrate=false')
-        return random.Random(self.seed).sample(every, min(self.texts, len(every)))

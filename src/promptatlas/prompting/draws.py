@@ -11,7 +11,6 @@ from torch import Tensor
 
 from promptatlas.data.example import Example
 from promptatlas.data.interval import Interval
-from promptatlas.demos.pick import Demos
 from promptatlas.demos.sampled import Sampled
 from promptatlas.errors import DataError
 from promptatlas.lm.lm import LM
@@ -98,7 +97,7 @@ def read(lm: LM, prompts: "Sequence[Prompt]", examples: Sequence[Example], *, wh
     """
     for one in prompts:
         one.check(lm)
-    drawn = [(at, replace(one, demos=demos)) for at, one in enumerate(prompts) for demos in _each(one.demos)]
+    drawn = [(at, draw) for at, one in enumerate(prompts) for draw in _each(one)]
     asked = [(at, one, *one.lines(lm, examples)) for at, one in drawn]
     found: dict[int, Tensor] = {}
     for mass in (False, True):
@@ -113,11 +112,12 @@ def read(lm: LM, prompts: "Sequence[Prompt]", examples: Sequence[Example], *, wh
     return rows
 
 
-def _each(demos: Demos) -> tuple[Demos, ...]:
-    """The demonstrations once for every draw that is averaged over."""
+def _each(prompt: "Prompt") -> "Sequence[Prompt]":
+    """The prompt once for every draw of its demonstrations that is averaged over; else itself."""
+    demos = prompt.demos
     if isinstance(demos, Sampled) and demos.draws > 1:
-        return tuple(demos.again(demos.first + draw) for draw in range(demos.draws))
-    return (demos,)
+        return [replace(prompt, demos=demos.again(demos.first + draw)) for draw in range(demos.draws)]
+    return [prompt]
 
 
 def _mixed(masses: Sequence[Float[Tensor, "rows labels"]]) -> Float[Tensor, "rows labels"]:

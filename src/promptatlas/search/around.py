@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from promptatlas.text.pieces import FieldPiece, LabelPiece, PartPiece, Piece, SlotPiece, TextPiece
+from promptatlas.text.scripts import UNSPACED
 from promptatlas.text.template import Template
 
 REST = "rest"  # the second place to write at, behind the label's word
-UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")  # scripts that put no blank between words
 STOP = TextPiece(".")  # the end of another sentence, where nothing else stands before what is written
 
 
@@ -30,7 +30,7 @@ def layouts(fields: Sequence[str], words: Sequence[str], *, tail: bool = True) -
     >>> [str(one) for one in layouts(["a", "b"], ["yes"], tail=False)]
     ['{a|capital} {b|capital}{mask} {label}']
     """
-    blank = "" if any(UNSPACED.search(word) for word in words) else " "
+    blank = "" if any(re.search(f"[{UNSPACED}]", word) for word in words) else " "
     first, *others = fields
     if not tail:
         shown = blank.join(f"{{{name}|capital}}" for name in fields)

@@ -1,5 +1,6 @@
 """Which tokens of a vocabulary may be label words, and what a model says of them at the slot."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -15,6 +16,7 @@ from promptatlas.prompting import Prompt
 from promptatlas.score.words import ONE_SLOT
 from promptatlas.search.words import Evidence, evidence
 from promptatlas.text.runs import Before
+from promptatlas.text.scripts import HAN
 from promptatlas.text.template import Template
 
 TOGETHER = 32  # rows whose whole vocabulary is held at once
@@ -27,7 +29,7 @@ def is_word(text: str) -> bool:
     [True, False, False, True, False]
     """
     letters = [one for one in text if one.isalpha()]
-    return len(letters) > 1 or (len(text) == 1 and any("㐀" <= one <= "鿿" or one >= "𠀀" for one in letters))
+    return len(letters) > 1 or (len(text) == 1 and bool(re.match(f"[{HAN}]", text)))
 
 
 def whole(lm: LM, token: int, before: Before) -> str:

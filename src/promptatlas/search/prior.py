@@ -15,9 +15,9 @@ from promptatlas.errors import ModelError, NeedsError, SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.score.calibrate import Divide
+from promptatlas.text.scripts import HAN
 
-HAN = "\u3400-\u9fff\U00020000-\U0003ffff"  # written without blanks: a character is a word
-UNIT = re.compile(rf"[{HAN}]|[^\s{HAN}]+")
+UNIT = re.compile(rf"[{HAN}]|[^\s{HAN}]+")  # what is written without blanks is a word a character
 BARE = re.compile(rf"[{HAN}]")
 
 
@@ -33,6 +33,18 @@ def uncalibrated(prompt: Prompt, method: str) -> Prompt:
             hint="use fixed ones, or `contextual_calibration` with each=True",
         )
     return replace(prompt, calibration=())
+
+
+def any_texts(task: Task, count: int, seed: int, needed: str, hint: str) -> list[Example]:
+    """At most so many of the task's texts, drawn at random: unlabeled and training examples, whose labels don't matter.
+
+    Raises:
+        NeedsError: there are none; `needed` says who needs them and for what, `hint` what does without.
+    """
+    every = (*task.unlabeled, *task.train)
+    if not every:
+        raise NeedsError(f"{needed}, and `{task.name}` has none", hint=hint)
+    return drawn(every, count, seed)
 
 
 def unlabelled(lm: LM, task: Task, prompt: Prompt, method: str) -> list[Example]:

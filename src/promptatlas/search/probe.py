@@ -27,11 +27,11 @@ from promptatlas.prompting import Prompt
 from promptatlas.prompting.prompt import scored
 from promptatlas.text.pieces import FieldPiece, LabelPiece, Piece, SlotPiece, TextPiece
 from promptatlas.text.runs import Runs, SlotRun, TextRun
+from promptatlas.text.scripts import WORD
 from promptatlas.text.template import Shown
 
 Source = Literal["auto", "written", "given"]
 MORE = "let more be written (draws, length), or give unlabeled texts and set source=given"
-COUNTED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
 SENTENCES = re.compile(r".*[.!?。！？][\"'”’)]?", re.DOTALL)
 
 
@@ -109,7 +109,7 @@ def ordered(
     """
     prompts = [replace(prompt, demos=Fixed(tuple(some))) for some in shown]
     rows = prompt.reader(lm).encode(prompts[0].lines(lm, asked)[0])
-    if any(row.cut() or len({span.demo for span in row.spans} - {None}) < len(shown[0]) for row in rows):
+    if any(row.cut() or row.demos() < len(shown[0]) for row in rows):
         raise TooLong(
             f"the window of {lm.window} tokens doesn't hold {len(shown[0])} demonstrations and the longest text",
             hint="show fewer demonstrations, or shorter ones",
@@ -243,4 +243,4 @@ def _fields(prompt: Prompt, example: Example) -> dict[str, object]:
 
 
 def _good(text: str, shortest: int) -> bool:
-    return text.isprintable() and "\ufffd" not in text and len(COUNTED.findall(text)) >= shortest
+    return text.isprintable() and "\ufffd" not in text and len(WORD.findall(text)) >= shortest

@@ -91,7 +91,7 @@ class Asking:
                 raise NeedsError(f"`{one.name}` is to show all examples, and {why}", hint="leave `shown` out")
             lines = self._lines(one, [fold for fold in folds if len(fold.train) == longest]) if one.shown else []
             rows = [job.row for some in one.prompt.reader(self.lm).wanted(lines, mass=False) for job in some.jobs]
-            room = min((len({span.demo for span in row.spans} - {None}) for row in rows), default=longest)
+            room = min((row.demos() for row in rows), default=longest)
             if room < longest or any(row.cut() for row in rows):
                 window = f"the window of {self.lm.window} tokens"
                 raise TooLong(
@@ -99,9 +99,14 @@ class Asking:
                     hint="give fewer examples, or shorter ones",
                 )
 
+    def key(self, at: int, folds: Sequence[Fold]) -> str:
+        """What tells a question to a candidate from any other."""
+        one = self.candidates[at]
+        asked = repr((self._data, self.lm.name, one.name, one.prompt.key, one.methods, one.shown, folds))
+        return f"{at}-{sha256(asked.encode()).hexdigest()[:16]}"
+
     @cached_property
-    def data(self) -> str:
-        """What tells the task's data from any other."""
+    def _data(self) -> str:
         return self.task.identity()
 
     def _some(self, places: Sequence[int]) -> tuple[Example, ...]:
@@ -113,11 +118,8 @@ class Asking:
 
     def _kept(self, at: int, folds: Sequence[Fold], ask: Callable[[], list[Held]]) -> list[Held]:
         """What a candidate answers; read, where the run's folder has it. A failure isn't kept: it is tried again."""
-        one = self.candidates[at]
-        asked = repr((self.data, self.lm.name, one.name, one.prompt.key, one.methods, one.shown, folds))
-        key = f"select-{at}-{sha256(asked.encode()).hexdigest()[:16]}"
         try:
-            found: Any = self.run.stage(key, lambda: [asdict(held) for held in ask()])
+            found: Any = self.run.stage(f"select-{self.key(at, folds)}", lambda: [asdict(held) for held in ask()])
         except (Cancelled, ArtifactError):  # no fault of the candidate's: stopped, or a folder that isn't whole
             raise
         except PromptAtlasError as error:
@@ -162,12 +164,10 @@ def answered(answers: Sequence[Answer], examples: Sequence[Example]) -> Held:
     right = tuple(one.value == example.target for one, example in pairs)
     if any(not isinstance(one.target, str) for one in examples):  # a number has no place among answers
         return Held(losses, right)
-    return Held(
-        losses,
-        right,
-        shares=tuple(tuple(one.probabilities[name] for name in sorted(one.probabilities)) for one in answers),
-        places=tuple(sorted(one.probabilities).index(str(example.target)) for one, example in pairs),
-    )
+    names = [sorted(one.probabilities) for one in answers]
+    shares = tuple(tuple(map(one.probabilities.__getitem__, some)) for one, some in zip(answers, names, strict=True))
+    places = tuple(some.index(str(example.target)) for some, example in zip(names, examples, strict=True))
+    return Held(losses, right, shares=shares, places=places)
 
 
 def _loss(answer: Answer, example: Example) -> float:

@@ -22,7 +22,7 @@ from promptatlas.train.run import Run
 
 CHOSEN = ("label", "choice", "number")  # kinds of task
 
-__all__ = ["Candidate", "Choice", "Selected", "Selection", "chosen", "noted", "ranked", "select", "tempered"]
+__all__ = ["Candidate", "Choice", "Selected", "Selection", "chosen", "ranked", "select", "settled", "tempered"]
 
 
 class Selected(NamedTuple):
@@ -42,10 +42,7 @@ def select(
     how, run = how or Selection(), run or Run()
     choice = chosen(candidates, lm, task, how, run=run)
     best = candidates[choice.at]
-    learned = best.fit(lm, task, run=run)
-    if how.tempered and choice.scores:
-        learned = tempered(learned, choice.scores[choice.at].temperature)
-    return Selected(noted(learned, best.prompt, lm, task, choice) if choice.scores else learned, choice)
+    return Selected(settled(best.fit(lm, task, run=run), best.prompt, lm, task, choice), choice)
 
 
 def chosen(candidates: Sequence[Candidate], lm: LM, task: Task, how: Selection, *, run: Run | None = None) -> Choice:
@@ -99,8 +96,15 @@ def _tempered(prompt: Prompt, temperature: float) -> Prompt:
     return replace(prompt, calibration=(*prompt.calibration, Temper(temperature=temperature)))
 
 
-def noted(learned: Prompt | Ensemble, start: Prompt, lm: LM, task: Task, choice: Choice) -> Prompt | Ensemble:
-    """With the choice in the history, before what the chosen one's methods did."""
+def settled(learned: Prompt | Ensemble, start: Prompt, lm: LM, task: Task, choice: Choice) -> Prompt | Ensemble:
+    """What the chosen one learned, at the temperature that suits it, where that was asked for; the choice is noted.
+
+    In the history the choice stands before what the chosen one's methods did. Where there was nothing to choose, what
+    was learned stays as it is.
+    """
+    if not choice.scores:
+        return learned
+    learned = tempered(learned, choice.scores[choice.at].temperature)
     step = start.noted(lm, choice.how, task.identity(), **choice.figures()).history[-1]
 
     def told(one: Prompt) -> Prompt:

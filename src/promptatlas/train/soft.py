@@ -8,6 +8,8 @@ from promptatlas.lm.lm import LM
 from promptatlas.parts.soften import around, fresh, mean_of, of_tokens, soften
 from promptatlas.parts.vectors import Vectors
 from promptatlas.prompting import Prompt
+from promptatlas.score.named import called, named_rows
+from promptatlas.score.soft import LabelVectors
 from promptatlas.text.template import Template
 
 
@@ -36,6 +38,24 @@ def between(prompt: Prompt, lm: LM, field: str, part: str, words: Sequence[str])
     if part not in prompt.template.parts:
         prompt = replace(prompt, template=around(prompt.template, field, part))
     return prompt if part in prompt.parts else prompt.plus(**{part: mean_of(lm, words)})
+
+
+def labelled(prompt: Prompt, lm: LM, labels: Sequence[str], names: Mapping[str, str]) -> Prompt:
+    """The prompt with a row a label, in the part `label_vectors`, that starts from what the label is called.
+
+    Rows it has already stay.
+
+    Args:
+        prompt: with one slot.
+        lm: the model.
+        labels: in the order of the rows.
+        names: label -> what it is called; where not told, its own words.
+    """
+    if isinstance(prompt.words, LabelVectors):
+        return prompt
+    told = {label: names.get(label) or called(label) for label in labels}
+    words = LabelVectors(labels=tuple(labels))
+    return replace(prompt.plus(label_vectors=named_rows(told, lm, prompt.template)), words=words)
 
 
 def drawn(prompt: Prompt, lm: LM, name: str, seed: int) -> Prompt:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from promptatlas.score.temper import suiting
@@ -14,16 +15,14 @@ def fitted(held: Sequence[Held]) -> float:
     """The temperature that suits all of these; of none, 1."""
     if not any(one.shares for one in held):
         return 1.0
-    return suiting(_logp(held), [at for one in held for at in one.places])
+    return suiting(logp(held), [at for one in held for at in one.places])
 
 
 def at(held: Held, temperature: float) -> Held:
     """The same answers, less sure."""
     if held.failed or temperature == 1:
         return held
-    shares = tuple(map(tuple, (_logp([held]) / temperature).softmax(-1).tolist()))
-    loss = tuple(lost(some[place]) for some, place in zip(shares, held.places, strict=True))
-    return Held(loss, held.right, shares=shares, places=held.places)
+    return told((logp([held]) / temperature).softmax(-1), held.places, held.right)
 
 
 def each(held: Sequence[Held], folds: Sequence[Fold], kind: Kind) -> list[Held]:
@@ -39,6 +38,14 @@ def each(held: Sequence[Held], folds: Sequence[Fold], kind: Kind) -> list[Held]:
     return found
 
 
-def _logp(held: Sequence[Held]) -> Tensor:
+def told(shares: Float[Tensor, "examples answers"], places: Sequence[int], right: Sequence[bool]) -> Held:
+    """What these probabilities of answers lose, where the right ones stand at these places."""
+    rows = tuple(map(tuple, shares.tolist()))
+    loss = tuple(lost(some[place]) for some, place in zip(rows, places, strict=True))
+    return Held(loss, tuple(right), shares=rows, places=tuple(places))
+
+
+def logp(held: Sequence[Held]) -> Float[Tensor, "examples answers"]:
+    """Log-probabilities of the answers, in float64; none is minus infinity."""
     rows = [some for one in held for some in one.shares]
     return torch.tensor(rows, dtype=torch.float64).clamp(min=1e-30).log()
