@@ -46,6 +46,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "classifier": "promptatlas.score.soft:Classifier",
         "label_vectors": "promptatlas.score.soft:LabelVectors",
         "own": "promptatlas.score.own:Own",
+        "phrases": "promptatlas.score.phrases:Phrases",
     },
     "demos": {
         "none": "promptatlas.demos.pick:NoDemos",

@@ -21,9 +21,10 @@ from promptatlas.lm.site import Part
 from promptatlas.prompting.draws import read
 from promptatlas.prompting.history import Step, model, plain
 from promptatlas.prompting.rows import Line, Reader, Verbalizer
-from promptatlas.prompting.writing import texts, written
+from promptatlas.prompting.writing import matched, texts, written
 from promptatlas.score.calibrate import Calibration
 from promptatlas.score.own import Own
+from promptatlas.score.phrases import Phrases
 from promptatlas.score.words import Words
 from promptatlas.text.runs import Runs
 from promptatlas.text.template import Template
@@ -127,8 +128,10 @@ class Prompt:
         """
         self.check(lm)
         wanted = self.examples(examples)
-        if abstain > 0 and (self.writes or not isinstance(self.words, Words | Own)):
+        if abstain > 0 and (self.writes or not isinstance(self.words, Words | Own | Phrases)):
             raise SettingError("only label words have a mass to abstain by, and this prompt has none", hint="abstain=0")
+        if isinstance(self.words, Phrases) and self.words.by == "write" and not abstain:
+            return matched(self, self.words, lm, wanted, how)
         if self.writes or how is not None:
             return written(self, lm, wanted, how)
         with torch.no_grad():

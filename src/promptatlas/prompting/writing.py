@@ -10,6 +10,7 @@ from promptatlas.errors import SettingError
 from promptatlas.lm.ask import Decode, Job, Text
 from promptatlas.lm.lm import LM
 from promptatlas.prompting.rows import Line
+from promptatlas.score.phrases import MORE, Phrases
 
 if TYPE_CHECKING:
     from promptatlas.prompting.prompt import Prompt
@@ -38,6 +39,27 @@ def written(prompt: "Prompt", lm: LM, examples: Sequence[Example], how: Decode |
         )
     found = texts(prompt, lm, examples, how or GREEDY)
     return [Answer(one[0].text.strip(), math.exp(one[0].logp)) for one in found]
+
+
+def matched(
+    prompt: "Prompt", phrases: Phrases, lm: LM, examples: Sequence[Example], how: Decode | None
+) -> list[Answer]:
+    """An answer an example: the label whose phrase is written; None, and what was written, where it is no phrase.
+
+    A text ends at the model's end mark or at a line break. The confidence is the probability of what was written.
+
+    Raises:
+        ModelError: a masked model, which can't write.
+    """
+    longest = max(map(len, phrases.tokens(lm, prompt.template)))
+    found = texts(prompt, lm, examples, how or Decode(max_new=longest + MORE, stop=("\n",)))
+    return [_matched(phrases, one[0]) for one in found]
+
+
+def _matched(phrases: Phrases, written: Text) -> Answer:
+    label = phrases.match(written.text)
+    why = "" if label is not None else f"wrote `{written.text.strip()}`, which is no label's phrase"
+    return Answer(label, math.exp(written.logp), why=why)
 
 
 def voted(answers: Sequence[Answer], weights: Sequence[float]) -> Answer:
