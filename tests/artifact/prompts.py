@@ -30,6 +30,7 @@ from promptatlas.prompting import Ensemble, Prompt, Step
 from promptatlas.score import soft
 from promptatlas.score.calibrate import PMI, Divide
 from promptatlas.score.own import Own
+from promptatlas.score.phrases import Phrases
 from promptatlas.score.prototypes import Prototypes
 from promptatlas.score.slots import SlotWords
 from promptatlas.score.temper import Temper
@@ -142,6 +143,7 @@ def every() -> dict[str, Prompt | Ensemble]:
             view=Tags(),
         ),
         "choices": Prompt(template=Template.parse("{text}{mask}"), words=Own(), view=Choices(field="options")),
+        "phrases": replace(plain, words=Phrases(texts={"up": "it is up", "down": "下"}, by="trie")),
         "slot words": replace(
             plain,
             template=Template.parse("{text} {mask:a} 和 {mask:b}"),

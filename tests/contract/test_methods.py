@@ -22,6 +22,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "autoprompt": {"iterations": 2, "length": 2, "candidates": 3, "batch": 4},
     "batch_calibration": {},
     "bitfit": {"steps": 3, "batch": 4},
+    "channel": {},
     "child_tuning": {"steps": 3, "batch": 4},
     "contextual_calibration": {},
     "diff_pruning": {"steps": 3, "fixed_steps": 2, "batch": 4},
@@ -54,6 +55,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "ptr": {"steps": 3, "batch": 4},
     "soft_mixture": {"epochs": 1, "random": 1},
     "warp": {"steps": 3, "batch": 4},
+    "zero_shot_generative": {},
 }
 ONE_OF_EACH = ("bert", "llama", "t5")
 MASKED = (
@@ -71,6 +73,7 @@ REFUSED = {
     ("p_tuning_v2", "deberta-v2"),
     *((name, family) for name in MASKED for kind in ("causal", "seq2seq") for family in families(kind)),
     ("prefix_tuning", "deberta-v2"),
+    *product(("channel", "zero_shot_generative"), families("masked")),
 }  # kinds and families they can't do
 BARE = {("bitfit", "llama"), ("bitfit", "t5"), ("bitfit", "modernbert")}  # nothing of what they train is there
 

@@ -51,7 +51,8 @@ def questions(count: int = 6) -> list[Example]:
 def test_labels_are_options_of_the_question_and_only_the_text_is_cut() -> None:
     made = fitted(descriptions=TOLD)
     assert str(made.template) == (
-        'Question: Which of these fits the text? : " the rain \'and\' news " , " the cat , a dog "\nText: {text}\nAnswer: {mask}'
+        'Question: Which of these fits the text? : " the rain \'and\' news " , " the cat , a dog "\n'
+        "Text: {text}\nAnswer: {mask}"
     )
     assert made.words == Phrases(texts={"pets": "the cat , a dog", "weather": "the rain 'and' news"})
     assert made.labels == TASK.labels
@@ -187,20 +188,20 @@ def test_what_is_kept_out_is_not_learned_from(tmp_path: Path) -> None:
     assert len(documents([str(file)], characters=99)) == 2
 
 
-def test_a_tiny_model_learns_to_copy_the_title_its_text_repeats() -> None:
-    """The sheet's check 5: titles are a word the text repeats; the words asked about were never titles."""
-    lm = tiny("llama", scale=2.0)
-    names = [f"{a} {b}" for a in WORDS for b in WORDS if a != b]
-    some = [Titled(name, f"{name} , the {name} !", str(at)) for at, name in enumerate(names)]
-    made, figures = learned(
-        Prompt(template=TRAINED, words=Own()), lm, some[:120], steps=150, batch=12, lr=3e-3, most=3, run=Run()
-    )
-    unseen = list(Titles(some[120:], seed=0, most=3, passes=4))
-    before = picked(Prompt(template=TRAINED, words=Own()), lm, unseen)
-    after = picked(made, lm, unseen)
-    assert figures["loss"] < 3.0  # type: ignore[operator]
-    assert before["scored"] < 0.6  # type: ignore[operator]
-    assert after["scored"] > before["chance"] + 0.2  # type: ignore[operator]
+@pytest.mark.slow
+def test_a_tiny_model_learns_to_pick_titles_it_never_saw() -> None:
+    """The sheet's check 5: a title is two words that its text repeats."""
+    lm, asking = tiny("llama", scale=2.0), Prompt(template=TRAINED, words=Own())
+    names = [f"{one} {other}" for one in WORDS for other in WORDS if one != other]
+    some = [Titled(name, f"{name} {name} {name}", str(at)) for at, name in enumerate(names)]
+    made, figures = learned(asking, lm, some[:100], steps=400, batch=8, lr=3e-3, most=2, run=Run())
+    unseen = list(Titles(some[100:], seed=0, most=2, passes=4))
+    before, after = picked(asking, lm, unseen), picked(made, lm, unseen)
+    assert figures["loss"] < 1.0  # type: ignore[operator]
+    assert abs(before["scored"] - 0.5) < 3 * 0.045  # type: ignore[operator]
+    assert after["scored"] > 0.5 + 3 * 0.045  # type: ignore[operator]
+    assert before["valid"] == 0.0
+    assert after["written"] > 0.1  # type: ignore[operator]
 
 
 def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:

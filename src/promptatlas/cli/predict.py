@@ -12,7 +12,6 @@ from promptatlas.cli import print as show
 from promptatlas.cli.feed import STDIN, Item, feed
 from promptatlas.cli.options import Device, Folder, OtherLm, SameDtype, members, saved
 from promptatlas.cli.writing import Beams, MaxNew, decoding
-from promptatlas.data.descriptions import added
 from promptatlas.data.view import Choices
 from promptatlas.errors import DataError, PromptAtlasError, SettingError
 
@@ -118,7 +117,7 @@ def _one_by_one(prompt: Any, lm: Any, items: Sequence[Item], how: "Decode | None
 def check(prompt: Any, item: Item) -> None:
     """Whether the item has what the template shows. Raises DataError that says where it stands."""
     one = members(prompt)[0]
-    wanted = [name for name in one.template.fields if name not in added(one.view)]
+    wanted = [*one.fields]
     wanted += [one.view.field] if isinstance(one.view, Choices) else []
     if isinstance(item.value, str):
         if len(wanted) > 1 or isinstance(one.view, Choices):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from promptatlas.data.descriptions import added, labelled
+from promptatlas.data.descriptions import Descriptions, added, labelled
 from promptatlas.data.example import Example
 from promptatlas.data.view import Answer, One, Tags, View
 from promptatlas.demos.pick import Demos, NoDemos
@@ -67,6 +67,12 @@ class Prompt:
     def labels(self) -> tuple[str, ...]:
         """In the order of the scores; empty where each example brings its own choices, or texts are written."""
         return () if self.writes else labelled(self.view, self.words.labels)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What an example must have: what the template shows and no view adds; the text that is scored at the slot."""
+        scored = [self.words.field] if isinstance(self.words, Own) and isinstance(self.view, Descriptions) else []
+        return tuple(name for name in dict.fromkeys([*self.template.fields, *scored]) if name not in added(self.view))
 
     @property
     def writes(self) -> bool:
@@ -172,7 +178,7 @@ class Prompt:
             return Example(dict(one))
         if not isinstance(one, str):
             raise DataError(f"`{one!r}` is no example", hint="give texts, mappings of fields, or examples")
-        return Example({self.template.only_field(added(self.view)): one})
+        return Example({self.template.only_field(added(self.view), self.fields): one})
 
     def check(self, lm: LM) -> None:
         """Refuse a model other than the one the prompt was learned on. Raises ArtifactError naming both."""

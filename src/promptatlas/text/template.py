@@ -26,7 +26,7 @@ without a slot is legal. What a field holds is never parsed, whatever it looks l
     TextRun(text='.', field=None, keep=False, demo=None)
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -196,8 +196,8 @@ class Template:
         at = 1 if self.pieces[:1] == (MarkPiece("start"),) else 0
         return self if self.pieces[at : at + 1] == (first,) else Template((*self.pieces[:at], first, *self.pieces[at:]))
 
-    def only_field(self, made: Container[str] = ()) -> str:
-        """The one field's name; those that are `made` for every example don't count.
+    def only_field(self, made: Container[str] = (), also: Iterable[str] = ()) -> str:
+        """The one field's name; those that are `made` for every example don't count, those it wants `also` do.
 
         Raises:
             TemplateError: it shows none, or several; all are named.
@@ -205,7 +205,7 @@ class Template:
         >>> Template.parse("{text} It was {mask}. {text}").only_field()
         'text'
         """
-        fields = [name for name in self.fields if name not in made]
+        fields = [name for name in dict.fromkeys((*self.fields, *also)) if name not in made]
         if len(fields) == 1:
             return fields[0]
         what = "several fields, " + ", ".join(f"`{name}`" for name in fields) if fields else "no field"
