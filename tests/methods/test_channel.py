@@ -79,7 +79,7 @@ def test_scores_are_the_text_s_own_log_probabilities(family: str) -> None:
     words = {label: toy_prompt().words.word(label) for label in task.labels}
     apart = []
     for word in words.values():
-        scoring = Prompt(template=Template.parse(f"It was {word} {{mask}}"), words=made.words, view=made.view)
+        scoring = Prompt(template=Template.parse(f"It was {word}. {{mask}}"), words=made.words, view=made.view)
         rows = scoring.lines(lm, task.test[:3])[0][:: len(words)]
         apart.append(scoring.reader(lm).fold(rows, mass=True)[:, 0])
     found = made.score(lm, task.test[:3])
@@ -99,8 +99,9 @@ def test_other_fields_stay_where_they_are() -> None:
 
 
 def test_a_template_of_its_own_and_chinese() -> None:
-    chinese = prompt("{text}很{mask}。", {"up": "好", "down": "差"})
-    assert str(turned(chinese.template, "text", "word")) == "很{word!}。 {mask}"
+    chinese = prompt("{text}很{mask}", {"up": "好", "down": "差"})
+    assert str(Channel().fit(tiny("gpt2"), TASK, chinese).template) == "很{word!|stop} {mask}"
+    assert str(turned(Template.parse("{text}。很{mask}。"), "text", "word")) == "很{word!}。 {mask}"
     made = Channel(template="很{word!}。{mask}").fit(tiny("gpt2"), TASK, chinese)
     assert str(made.template) == "很{word!}。{mask}"
     assert made.predict(tiny("gpt2"), ["电影很好看"])[0].value in TASK.labels

@@ -41,7 +41,7 @@ class Channel:
     Attributes:
         field: the one whose tokens are scored; "": the only one the prompt's template shows.
         template: how a label's word is shown before the text, `It was {word!}. {mask}`, where `{mask}` is the text;
-            "": the prompt's own, its label in its place and the text put last.
+            "": the prompt's own, its label in its place, with a full stop, and the text put last.
         shown: the field a label's word is called by.
     """
 

@@ -1,6 +1,7 @@
 """A template turned about: what stood at its slot is shown, and a field of it stands at the slot."""
 
 from promptatlas.errors import SettingError, near
+from promptatlas.text.filters import Filter
 from promptatlas.text.pieces import DemosPiece, FieldPiece, PartPiece, Piece, SlotPiece, TextPiece
 from promptatlas.text.template import Template
 
@@ -10,7 +11,8 @@ ENDS = " \t\n.,;:!?。，；：！？"  # what ended the field, and has nothing 
 def turned(template: Template, field: str, shown: str) -> Template:
     """The template with `{shown!}` at its slot, and a slot for the field behind all else.
 
-    Min, Lewis, Hajishirzi & Zettlemoyer 2022, arXiv:2108.04106. What stood around the field is joined by blanks.
+    Where nothing follows what is shown, it gets a full stop, as all templates of the paper have it (Min, Lewis,
+    Hajishirzi & Zettlemoyer 2022, arXiv:2108.04106).
 
     Raises:
         SettingError: there is no such field, it has filters, or there are several slots.
@@ -21,6 +23,8 @@ def turned(template: Template, field: str, shown: str) -> Template:
     Template.parse('It was {word!}. {mask}')
     >>> turned(Template.parse("{mask} news: {text}"), "text", "word")
     Template.parse('{word!} news: {mask}')
+    >>> turned(Template.parse("{text} It was {mask}"), "text", "word")
+    Template.parse('It was {word!|stop} {mask}')
     """
     if len(template.slots) != 1 or template.has_each:
         raise SettingError(f"`{template}` has no single slot", hint="give a template with one {mask}")
@@ -37,6 +41,8 @@ def turned(template: Template, field: str, shown: str) -> Template:
         bare = one in own or isinstance(one, DemosPiece | PartPiece)
         if one not in own:
             pieces.append(FieldPiece(shown, keep=True) if isinstance(one, SlotPiece) else one)
+    if pieces[-1] == FieldPiece(shown, keep=True):
+        pieces[-1] = FieldPiece(shown, keep=True, filters=(Filter("stop"),))
     return Template((*_parted(pieces), SlotPiece()))
 
 
