@@ -8,7 +8,7 @@ Needs: label words, and a model that writes; any prompt, so `in_context` may com
 Relations: `pmi` divides by what the domain alone says, an estimate of the same from the other side;
 `contextual_calibration` takes the labels' bias out of direct scores, which here has no place to enter.
 Differs: a seq2seq model reads the label and writes the input. No ensemble over demonstrations; labels have the same
-prior. Scores are sums over all tokens of a text, so probabilities are near 0 or 1 and only rank.
+prior. Scores are sums over all tokens of a text, so that of long ones probabilities are near 0 or 1, and only rank.
 
 Example:
     >>> import promptatlas
