@@ -11,6 +11,9 @@ from promptatlas.data.example import Example
 from promptatlas.data.titles import Titled, Titles
 from promptatlas.errors import ArtifactError, DataError, NeedsError, SettingError, TooLong
 from promptatlas.lm.ask import Given, Job
+from promptatlas.methods.in_context import InContext
+from promptatlas.methods.pattern_tuning import PatternTuning
+from promptatlas.methods.pmi import DomainPMI
 from promptatlas.methods.zero_shot_generative import ZeroShotGenerative
 from promptatlas.parts.weights import full
 from promptatlas.prompting import Line, Prompt
@@ -230,3 +233,23 @@ def test_options_that_do_not_fit_are_refused_and_an_empty_text_is_asked() -> Non
     with pytest.raises(TooLong, match="what may not be cut"):
         long.predict(LM, ["the cat"])
     assert fitted().predict(LM, [""])[0].value in TASK.labels
+
+
+def test_a_model_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LM.model.generation_config, "eos_token_id", None)
+    with pytest.raises(NeedsError, match="needs an end mark, and `tiny-llama` has none"):
+        fitted()
+
+
+@pytest.mark.parametrize("answer", ["sum", "trie"])
+def test_other_methods_go_on_from_it(answer: str) -> None:
+    made = fitted(descriptions=TOLD, answer=answer)
+    tuned = PatternTuning(steps=2, batch=4).fit(LM, TASK, made)
+    divided = DomainPMI(looked=2).fit(LM, TASK, made)
+    shown = InContext(k=2).fit(LM, TASK, made)
+    assert "Answer: the cat , a dog" in "".join(
+        getattr(run, "text", "") for run in shown.render(LM, TASK.test[0])
+    )  # a demonstration shows its description
+    for one in (tuned, divided, shown):
+        assert one.labels == TASK.labels
+        assert one.score(LM, TASK.test[:1]).detach().exp().sum().item() == pytest.approx(1.0, abs=1e-5)
