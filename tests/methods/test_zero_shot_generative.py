@@ -177,6 +177,9 @@ def test_a_start_is_learned_from_raw_text_kept_and_used_again(tmp_path: Path) ->
     same = fitted(start=(str(tmp_path / "start"),))
     assert torch.allclose(same.score(LM, TASK.test[:4]), made.score(LM, TASK.test[:4]), atol=1e-6)
     assert not torch.allclose(same.score(LM, TASK.test[:4]), fitted().score(LM, TASK.test[:4]), atol=1e-4)
+    more = fitted(start=(str(tmp_path / "start"), file), **how)
+    assert [one.task for one in more.history] == ["titles", TASK.identity(), "titles", TASK.identity()]
+    assert not torch.allclose(more.score(LM, TASK.test[:4]), made.score(LM, TASK.test[:4]), atol=1e-6)
     with pytest.raises(ArtifactError, match="has other weights"):
         ZeroShotGenerative(start=(str(tmp_path / "start"),)).fit(tiny("gpt2"), TASK, toy_prompt())
 

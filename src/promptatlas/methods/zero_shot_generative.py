@@ -47,7 +47,7 @@ class ZeroShotGenerative:
 
     Attributes:
         start: what learned to choose: the folder of a saved prompt; or files of raw text to learn from first, each
-            document's first line its title. None: the model, or the prompt's weights, as they are.
+            document's first line its title; or both, to go on learning. None: the weights there are, as they are.
         descriptions: label -> what it is called as an option; others are called by their names.
         answer: "sum", "mean" or "trie", how a description is scored (see `Phrases`); or "write", greedily: what is no
             description is then no answer, and `why` says what was written.
@@ -94,25 +94,26 @@ class ZeroShotGenerative:
         template = layout(self.language, told, prompt.template.pieces)
         made = replace(prompt, template=template, words=words, view=One(), demos=NoDemos(), calibration=())
         if self.start:
-            start = self._saved(lm) or run.stage("start", partial(self._learned, lm, prompt, run))
+            start = self._start(lm, prompt, run)
             made = replace(made, parts=start.parts, history=(*prompt.history, *start.history))
         return made.noted(lm, self, task.identity())
 
-    def _saved(self, lm: LM) -> Prompt | None:
-        """What learned to choose before; None: it is to be learned first."""
+    def _start(self, lm: LM, prompt: Prompt, run: Run) -> Prompt:
+        """What learned to choose, before or now."""
         if not (Path(self.start[0]) / PROMPT).is_file():
-            return None
+            return run.stage("start", partial(self._learned, lm, replace(prompt, history=()), self.start, run))
         found = load(self.start[0])
         if not isinstance(found, Prompt) or "weights" not in found.parts:
             raise SettingError(f"`{self.start[0]}` has no weights that learned", hint="give files of raw text")
         found.check(lm)
-        return found
+        files = self.start[1:]
+        return run.stage("start", partial(self._learned, lm, found, files, run)) if files else found
 
-    def _learned(self, lm: LM, prompt: Prompt, run: Run) -> Prompt:
-        """A prompt that picks titles."""
+    def _learned(self, lm: LM, begun: Prompt, files: tuple[str, ...], run: Run) -> Prompt:
+        """A prompt that picks the titles of these texts."""
         made, figures = learned(
-            prompt, lm, documents(self.start, characters=self.characters, without=self.without), steps=self.steps,
+            begun, lm, documents(files, characters=self.characters, without=self.without), steps=self.steps,
             batch=self.batch, lr=self.lr, loss_on=self.loss_on, most=self.most, language=self.language, seed=self.seed,
             run=run,
         )  # fmt: skip
-        return made.noted(lm, self, "titles", **figures)
+        return replace(made, history=begun.history).noted(lm, self, "titles", **figures)
