@@ -24,7 +24,7 @@ def arranged(prompt: Prompt, pool: Sequence[Example], order: Genome) -> Prompt:
 
 
 def losses(
-    prompt: Prompt, lm: LM, pool: Sequence[Example], orders: Sequence[Genome], asked: Sequence[Example], *, by: str,
+    prompt: Prompt, lm: LM, pool: Sequence[Example], orders: Sequence[Genome], asked: Sequence[Example], *, metric: str,
     among: str,
 ) -> list[float]:  # fmt: skip
     """What the prompt loses on these examples under each order, all read in one call.
@@ -38,12 +38,12 @@ def losses(
         pool: numbered by the orders.
         orders: of demonstrations.
         asked: labelled.
-        by: "likelihood": the mean of minus the right label's log-probability, in nats; "accuracy": percent answered
+        metric: "likelihood": the mean of minus the right label's log-probability, in nats; "accuracy": percent answered
             wrong.
         among: "labels", or all the "vocabulary".
     """
     found = compared([arranged(prompt, pool, one) for one in orders], lm, asked, among)
-    return [-one.likelihood if by == "likelihood" else 100 - 100 * one.by(by) for one in found]
+    return [-one.likelihood if metric == "likelihood" else 100 - 100 * one.by(metric) for one in found]
 
 
 class Best(NamedTuple):
@@ -71,7 +71,7 @@ class Judge:
         lm: the model.
         pool: labelled, numbered by the orders.
         dev: labelled; none: the pool has the last word.
-        by: how the pool judges; see `losses`.
+        metric: how the pool judges; see `losses`.
         among: see `losses`.
         most: orders that are judged by the pool; None: any number.
         few: so many of the best are judged by dev examples.
@@ -86,7 +86,7 @@ class Judge:
     lm: LM
     pool: Sequence[Example]
     dev: Sequence[Example]
-    by: str
+    metric: str
     among: str
     most: int | None
     few: int
@@ -100,7 +100,7 @@ class Judge:
         """Nothing is known yet. Raises SettingError for a budget, or a number of the best, below 1."""
         if self.few < 1:
             raise SettingError(f"the best {self.few} of a generation", hint="judge 1 or more by dev examples")
-        self.fitness = Known(partial(self._asked, self.pool, self.by), self.most)
+        self.fitness = Known(partial(self._asked, self.pool, self.metric), self.most)
         self.last = Known(partial(self._asked, self.dev, "likelihood"))
 
     @property
@@ -137,8 +137,8 @@ class Judge:
             "rows": self.fitness.asked * len(self.pool) + self.last.asked * len(self.dev),
         }  # fmt: skip
 
-    def _asked(self, asked: Sequence[Example], by: str, orders: Sequence[Genome]) -> list[float]:
-        ask = partial(losses, self.prompt, self.lm, self.pool, orders, asked, by=by, among=self.among)
+    def _asked(self, asked: Sequence[Example], metric: str, orders: Sequence[Genome]) -> list[float]:
+        ask = partial(losses, self.prompt, self.lm, self.pool, orders, asked, metric=metric, among=self.among)
         return self.keep(f"read-{self.fitness.asked}-{self.last.asked}", ask)
 
 
