@@ -68,7 +68,10 @@ def test_dev_examples_have_the_last_word_and_more_of_them_than_of_training_ones_
     figures = fitted.history[-1].figures
     assert figures["dev_loss"] == pytest.approx(min(lost(one, lm, task.dev) for one in every), abs=1e-5)
     assert figures["dev_loss"] == pytest.approx(lost(fitted, lm, task.dev), abs=1e-5)
-    assert figures["note"] == "chosen by 6 dev examples, more than the 4 there are to learn from: this is no few-shot result"
+    assert (
+        figures["note"]
+        == "chosen by 6 dev examples, more than the 4 there are to learn from: this is no few-shot result"
+    )
     assert "note" not in PERO(k=2).fit(lm, replace(task, dev=MORE[:4]), toy_prompt()).history[-1].figures
 
 
@@ -86,14 +89,20 @@ def test_more_generations_lose_no_more() -> None:
 
 def test_a_budget_and_patience_end_it() -> None:
     events: list[Event] = []
-    fitted = PERO(**SOME, budget=11).fit(tiny("bert"), replace(TASK, dev=()), toy_prompt(), run=Run(listen=events.append))
+    fitted = PERO(**SOME, budget=11).fit(
+        tiny("bert"), replace(TASK, dev=()), toy_prompt(), run=Run(listen=events.append)
+    )
     assert fitted.history[-1].figures["evaluations"] == 11
-    assert [one.done for one in events if one.what == "search"] == list(range(1, int(fitted.history[-1].figures["generations"]) + 1))
+    assert [one.done for one in events if one.what == "search"] == list(
+        range(1, int(fitted.history[-1].figures["generations"]) + 1)
+    )
 
     def unmoved(text: str) -> dict[str, float]:
         return {"good": float(text.count("z")), "bad": 0.5}
 
-    still = PERO(**{**SOME, "generations": 9, "patience": 2}).fit(ScriptedLM(WORDS, unmoved), replace(TASK, dev=()), toy_prompt())
+    still = PERO(**{**SOME, "generations": 9, "patience": 2}).fit(
+        ScriptedLM(WORDS, unmoved), replace(TASK, dev=()), toy_prompt()
+    )
     assert still.history[-1].figures["generations"] == 3
     assert still.history[-1].figures["spread"] == pytest.approx(0, abs=1e-6)
 

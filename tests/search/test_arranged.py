@@ -66,7 +66,9 @@ def test_the_longest_demonstrations_have_to_fit() -> None:
 
 
 def judge(dev: tuple[Example, ...] = (), *, most: int | None = None, few: int = 2, **given: object) -> Judge:
-    return Judge(toy_prompt(), tiny("bert"), POOL, dev, "likelihood", "labels", most, few, lambda _, ask: ask(), **given)  # type: ignore[arg-type]
+    return Judge(
+        toy_prompt(), tiny("bert"), POOL, dev, "likelihood", "labels", most, few, lambda _, ask: ask(), **given
+    )  # type: ignore[arg-type]
 
 
 def test_dev_examples_choose_among_the_best_few() -> None:

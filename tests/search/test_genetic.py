@@ -111,7 +111,9 @@ def test_few_orders_are_all_looked_at_once() -> None:
 
 def test_few_orders_are_looked_at_anew_where_what_is_asked_has_changed() -> None:
     known, numbers = Known(displaced), []
-    for number, ranked, following in evolved(Genetic(n=3, k=3, population=2, parents=1, elites=1, generations=3), known):
+    for number, ranked, following in evolved(
+        Genetic(n=3, k=3, population=2, parents=1, elites=1, generations=3), known
+    ):
         numbers.append(number)
         assert len(ranked) == 6
         assert sorted(following) == (list(permutations(range(3))) if number < 3 else [])

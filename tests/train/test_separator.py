@@ -35,7 +35,9 @@ def test_it_starts_as_the_mark_that_ends_a_text_to_the_bit(family: str) -> None:
     assert lm.pieces([end])[0] in ("[SEP]", "</s>")
     real = prompt.plus(separator=Tokens((end,)))
     row, other = (one.reader(lm).encode(shown(one).lines(lm, QUERIES[:1])[0])[0] for one in (prompt, real))
-    assert [(span.kind, span.demo) for span in row.spans if span.name == "separator"] == [("part", at) for at in range(3)]
+    assert [(span.kind, span.demo) for span in row.spans if span.name == "separator"] == [
+        ("part", at) for at in range(3)
+    ]
     assert other.ids.count(end) == 3 + row.ids.count(end), "after each demonstration, and not after the query"
     with torch.no_grad():
         assert torch.equal(shown(prompt).score(lm, QUERIES), shown(real).score(lm, QUERIES))

@@ -98,7 +98,9 @@ class PERO:
         how = Genetic(n=len(pool), **{name: getattr(self, name) for name in GENETIC})
         prompt = separated(prompt, lm, "separator", self.start) if self.learn else prompt
         check_room(prompt, lm, pool, self.k, (*pool, *task.dev))
-        judge = Judge(prompt, lm, pool, task.dev, self.metric, self.among, self.budget, self.judged, partial(_kept, run))
+        judge = Judge(
+            prompt, lm, pool, task.dev, self.metric, self.among, self.budget, self.judged, partial(_kept, run)
+        )
         for done, ranked, following in evolved(how, judge.fitness):
             judge.see(ranked)
             run.tell(Event("search", done, self.generations, {"loss": judge.best.loss}))
