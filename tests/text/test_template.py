@@ -596,6 +596,9 @@ def test_between_is_plain_text_and_parts() -> None:
     )
     runs = Template.parse("{a}:{mask}").render({"a": "rain"}, demos=[SUN], between=Template.parse("{{}}"))
     assert plain(runs) == "0:<a sun>|0::good{}|<a rain>|:|[]"
+    runs = Template.parse("{a}:{mask}").render({"a": "rain"}, demos=[SUN], between=Template.parse("\n{@soft}"))
+    assert PartRun("soft", demo=0) in runs
+    assert plain(runs) == "0:<a sun>|0::good\n|0:@soft|<a rain>|:|[]"
 
 
 # -- what can't be rendered

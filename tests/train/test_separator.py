@@ -67,8 +67,9 @@ def test_the_last_of_each_order_is_asked_after_those_in_front_of_it() -> None:
 def learned(family: str, **given: object) -> tuple[Prompt, Prompt]:
     lm = tiny(family)
     start = shown(separated(toy_prompt(), lm, "separator")).plus(other=Vectors(torch.ones(1, lm.width)))
+    orders = given.pop("orders", ORDERS)
     settings = {"lr": 0.1, "epochs": 2, "batch": 2, "patience": 2, "among": "labels", "seed": 0, "run": Run(), **given}
-    return start, taught(start, lm, POOL, ORDERS, "separator", **settings)
+    return start, taught(start, lm, POOL, orders, "separator", **settings)
 
 
 @pytest.mark.parametrize("family", ["bert", "llama", "t5"])
@@ -86,6 +87,5 @@ def test_the_whole_vocabulary_teaches_otherwise_than_the_labels_do() -> None:
 
 @pytest.mark.parametrize("orders", [ORDERS[:1], [(0,), (1,)], []])
 def test_too_little_to_learn_from_is_refused(orders: list[tuple[int, ...]]) -> None:
-    prompt, lm = shown(separated(toy_prompt(), tiny("bert"), "separator")), tiny("bert")
     with pytest.raises(SettingError, match="a separator is learned from"):
-        taught(prompt, lm, POOL, orders, "separator", lr=0.1, epochs=1, batch=1, patience=1, among="labels", seed=0, run=Run())  # fmt: skip
+        learned("bert", orders=orders)

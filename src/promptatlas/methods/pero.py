@@ -18,7 +18,7 @@ Example:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -30,10 +30,8 @@ from promptatlas.search.arranged import Judge, check_room
 from promptatlas.search.genetic import Genetic, evolved
 from promptatlas.train.folds import Selection
 from promptatlas.train.needs import Needs
-from promptatlas.train.separator import separated, taught
 from promptatlas.train.run import Event, Run
-
-GENETIC = ("k", "population", "parents", "elites", "mutation", "generations", "whole", "seed")
+from promptatlas.train.separator import separated, taught
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +93,11 @@ class PERO:
         needs = replace(self.needs, can=("logits", "gradient")) if self.learn else self.needs
         needs.check(self.name, lm, task, prompt)
         pool, prompt = task.train, replace(prompt, demos=NoDemos(), calibration=())
-        how = Genetic(n=len(pool), **{name: getattr(self, name) for name in GENETIC})
+        how = Genetic(n=len(pool), **{one.name: getattr(self, one.name) for one in fields(Genetic)[1:]})
         prompt = separated(prompt, lm, "separator", self.start) if self.learn else prompt
         check_room(prompt, lm, pool, self.k, (*pool, *task.dev))
-        judge = Judge(
-            prompt, lm, pool, task.dev, self.metric, self.among, self.budget, self.judged, partial(_kept, run)
-        )
+        keep = partial(_kept, run)
+        judge = Judge(prompt, lm, pool, task.dev, self.metric, self.among, self.budget, self.judged, keep)
         for done, ranked, following in evolved(how, judge.fitness):
             judge.see(ranked)
             run.tell(Event("search", done, self.generations, {"loss": judge.best.loss}))
