@@ -12,6 +12,7 @@ from promptatlas.data.view import Choices, Tags
 from promptatlas.demos.nearest import Nearest
 from promptatlas.demos.pick import Fixed, Random
 from promptatlas.demos.sampled import Sampled
+from promptatlas.demos.told import Told
 from promptatlas.lm.lm import LM
 from promptatlas.parts.adapters import adapters
 from promptatlas.parts.child import Child
@@ -111,6 +112,7 @@ def every() -> dict[str, Prompt | Ensemble]:
         "random": replace(plain, demos=Random(pool=POOL, k=2, seed=4)),
         "nearest": replace(plain, demos=Nearest.over(lm(), POOL, k=1)),
         "sampled": replace(plain, demos=Sampled.over(lm(), POOL, labels, draws=2, seed=5)),
+        "told": replace(plain, demos=Told({"cat": POOL[1:], "": POOL[:1]})),
         "calibrated": replace(
             plain,
             calibration=(

@@ -46,6 +46,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "p_tuning_v2": {"length": 2, "steps": 3, "batch": 4},
     "pattern_tuning": {"steps": 3, "batch": 4},
     "petal": {"words": 2},
+    "pero": {"k": 2, "population": 4, "parents": 2, "elites": 1, "generations": 2, "whole": 0},
     "pet": {"repeats": 1, "steps": 3, "unlabeled_batch": 4, "student_steps": 3, "student_batch": 4},
     "pmi": {},
     "prefix_tuning": {"length": 2, "mid": 8, "steps": 3, "batch": 4},

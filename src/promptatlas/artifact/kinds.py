@@ -53,6 +53,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "random": "promptatlas.demos.pick:Random",
         "nearest": "promptatlas.demos.nearest:Nearest",
         "sampled": "promptatlas.demos.sampled:Sampled",
+        "told": "promptatlas.demos.told:Told",
     },
     "calibration": {
         "divide": "promptatlas.score.calibrate:Divide",

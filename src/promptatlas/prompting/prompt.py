@@ -41,7 +41,7 @@ class Prompt:
         words: what stands for the labels.
         parts: what was learned or found, by the name the template calls it.
         demos: examples shown in the context.
-        between: text between two demonstrations.
+        between: text, and parts, after each demonstration.
         calibration: applied to the labels' mass, one after the other.
         view: one example as one row or many.
         history: which methods made it, on which model and data.

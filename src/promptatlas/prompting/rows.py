@@ -101,7 +101,7 @@ class Reader:
         lm: the model.
         words: what is asked of each row.
         parts: in place while rows are read.
-        between: text between two demonstrations.
+        between: text, and parts, after each demonstration.
         drop: which end of the demonstrations goes first where the window is short.
     """
 
