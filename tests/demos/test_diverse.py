@@ -53,8 +53,15 @@ def brute(near: list[float], alike: list[list[float]], k: int, relevance: float)
 numbers = st.floats(-1, 1).map(lambda x: round(x, 3))
 
 
-@given(st.integers(1, 6).flatmap(lambda n: st.tuples(st.lists(numbers, min_size=n, max_size=n), st.lists(
-    st.lists(numbers, min_size=n, max_size=n), min_size=n, max_size=n))), st.sampled_from([0.0, 0.3, 0.5, 1.0]))  # fmt: skip
+tables = st.integers(1, 6).flatmap(
+    lambda n: st.tuples(
+        st.lists(numbers, min_size=n, max_size=n),
+        st.lists(st.lists(numbers, min_size=n, max_size=n), min_size=n, max_size=n),
+    )
+)
+
+
+@given(tables, st.sampled_from([0.0, 0.3, 0.5, 1.0]))
 def test_it_is_the_greedy_choice_of_the_formula(some: tuple[list[float], list[list[float]]], relevance: float) -> None:
     near, alike = some
     table = torch.tensor(alike, dtype=torch.float64)

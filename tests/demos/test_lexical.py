@@ -55,7 +55,12 @@ def test_the_nearest_share_rare_words_and_ties_keep_the_pool_s_order() -> None:
 def test_a_character_of_a_script_without_blanks_is_a_word() -> None:
     pool = tuple(Example({"text": text}, "label", text) for text in ("天气很好", "猫在睡觉", "ねこ 42"))
     demos = Nearest.over(LM, pool, k=1, metric="bm25")
-    for query, nearest in (("我的猫", "猫在睡觉"), ("今天天气", "天气很好"), ("ねこです", "ねこ 42"), ("no. 42!", "ねこ 42")):
+    for query, nearest in (
+        ("我的猫", "猫在睡觉"),
+        ("今天天气", "天气很好"),
+        ("ねこです", "ねこ 42"),
+        ("no. 42!", "ねこ 42"),
+    ):
         assert names(demos, query) == nearest
 
 

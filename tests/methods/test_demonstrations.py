@@ -80,7 +80,9 @@ def test_an_encoder_that_is_another_by_now_is_named() -> None:
         "hint: put the same model there, or embed the pool again with this `pocket-masked`"
     )
     gone = replace(demos, encoder={**demos.encoder, "name": "nowhere/at-all"})
-    with pytest.raises(NeedsError, match="embedded by `nowhere/at-all`, with weights .*, which can't be loaded: there"):
+    with pytest.raises(
+        NeedsError, match=r"embedded by `nowhere/at-all`, with weights .*, which can't be loaded: there"
+    ):
         gone.pick(lm, TASK.test[:1])
 
 

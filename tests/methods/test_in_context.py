@@ -183,16 +183,15 @@ def test_an_answer_s_tokens_are_added_averaged_or_compared_with_no_question() ->
 
 
 def test_no_question_is_asked_by_the_template_s_end_or_as_one_says() -> None:
-    assert choosing(over_tokens="unconditional").calibration == choosing(
-        over_tokens="unconditional", domain=" A:{mask}"
-    ).calibration
+    assert (
+        choosing(over_tokens="unconditional").calibration
+        == choosing(over_tokens="unconditional", domain=" A:{mask}").calibration
+    )
     with pytest.raises(SettingError, match="no domain of"):
         choosing(over_tokens="unconditional", domain="{text} A:{mask}")
     with pytest.raises(SettingError) as caught:
         choosing(domain=" A:{mask}")
-    assert str(caught.value) == (
-        'nothing is divided by ` A:{mask}`\n\nhint: set over_tokens="unconditional"'
-    )
+    assert str(caught.value) == ('nothing is divided by ` A:{mask}`\n\nhint: set over_tokens="unconditional"')
 
 
 def test_demonstrations_do_not_stand_where_nothing_is_asked() -> None:

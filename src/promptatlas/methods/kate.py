@@ -5,7 +5,8 @@ Liu, Shen, Zhang, Dolan, Carin & Chen 2021, "What Makes Good In-Context Examples
 Learns: an index of the training inputs' vectors, kept in the prompt; under "bm25" none.
 Needs: labelled examples; a model whose states can be read, unless another embeds or words are counted.
 Relations: `in_context` shows the same demonstrations to every input; `max_marginal_relevance` keeps them from saying
-the same; calibrate with `contextual_calibration(each=True)`, since each input has its own.
+the same. `contextual_calibration(each=True)` reads a prior under each input's own: where neighbours share a label, it
+divides out what they say, and `balanced` ones are better calibrated than others.
 Differs: the vectors are mean last states of the model itself, or of a language model that `encoder` names; the paper
 compares encoders of sentences, tuned for that. BM25 isn't in the paper.
 

@@ -6,7 +6,7 @@ Effective In-Context Learning", arXiv:2211.13892.
 
 Learns: an index of the training inputs' vectors, kept in the prompt.
 Needs: labelled examples; a model whose states can be read, or another that embeds.
-Relations: `kate` is the case `relevance=1`; calibrate with `contextual_calibration(each=True)`.
+Relations: `kate` is the case `relevance=1`, and says what calibration does to neighbours.
 Differs: nearness is the cosine of mean last states, where the two papers compare words and BERTScores; no explanations
 are shown.
 

@@ -5,8 +5,8 @@ Models Better Few-Shot Learners", arXiv:2209.01975.
 
 Learns: an index of the `labels` chosen training inputs, kept in the prompt with them alone.
 Needs: labelled examples; a model whose states can be read, or another that embeds.
-Relations: `kate` looks for neighbours among all training examples, and so needs a label for each; calibrate what shows
-the nearest with `contextual_calibration(each=True)`.
+Relations: `kate` looks for neighbours among all training examples, and so needs a label for each; it says what
+calibration does to neighbours.
 Differs: fast vote-k alone, without the rounds that ask the model how sure it is (sec. 2.1); vectors are mean last
 states, the paper's are Sentence-BERT's. The examples' labels play no part in the choice, and those of the others are
 never looked at; the history says which were chosen, by their numbers among the training examples.
@@ -40,7 +40,7 @@ class VoteK:
         labels: examples that are chosen, to be labelled; all where there are fewer. The paper has 18 and 100.
         k: demonstrations an input.
         shown: "nearest" of the chosen to each input, or "first": the first chosen, the same to all.
-        order: of the nearest: "nearest_last", next to the input, as in the paper's code, or "nearest_first".
+        order: of the nearest: "nearest_last", next to the input, as in the released code, or "nearest_first".
         near: neighbours each example votes for (sec. 2.1); all others where there are fewer.
         rho: a vote weighs rho times less for each chosen example its voter is near to (sec. 2.1).
         encoder: a language model that embeds, by name or folder; "": the model itself. The prompt needs it there again.
