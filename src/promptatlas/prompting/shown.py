@@ -32,9 +32,8 @@ def counted(prompt: Prompt, lm: LM, task: Task, method: str) -> dict[str, float 
         NeedsError: demonstrations are wanted, and not even one fits before any of these texts.
     """
     some = looked(task)
-    wanted = max(map(len, prompt.demos.pick(lm, some)), default=0)
-    counts = shown(prompt, lm, some) if wanted else [0] * len(some)
-    if wanted and not any(counts):
+    counts = shown(prompt, lm, some)
+    if not any(counts) and any(prompt.demos.pick(lm, some)):
         raise NeedsError(
             f"`{method}` shows demonstrations, and the window of {lm.name}, {lm.window} tokens, has room for none "
             f"before any of {len(some)} texts of `{task.name}`",
