@@ -255,3 +255,23 @@ def test_a_window_without_room_for_one_is_said() -> None:
         with pytest.raises(NeedsError, match="`in_context` shows demonstrations, and the window of tiny-gpt2"):
             InContext(k=k).fit(tiny(LM), long, toy_prompt())
     assert InContext(k=0).fit(tiny(LM), long, toy_prompt()).history[-1].figures["shown"] == 0
+
+
+def test_an_answer_s_score_is_the_model_s_cross_entropy_of_its_tokens_alone() -> None:
+    lm = tiny(LM)
+    start = Prompt(template=Template.parse("{text} A: {mask}"), words=Own(), view=Choices())
+    choices = ("good cat", "bad")
+    train = tuple(Example({"text": "the old film", "choices": choices}, "bad", key) for key in "ab")
+    task, example = replace(TWO_OR_ONE, train=train), Example({"text": "that movie", "choices": choices})
+    made = InContext(k=1, between="\n").fit(lm, task, start)
+    context = "the old film A: bad\nthat movie A:"
+    expected = []
+    with torch.no_grad():
+        for choice in choices:
+            ids = torch.tensor([[*lm.tokens(context), *lm.tokens(f" {choice}")]])
+            answer = len(lm.tokens(f" {choice}"))
+            logits = lm.model(input_ids=ids).logits[0, -answer - 1 : -1]
+            expected.append(-torch.nn.functional.cross_entropy(logits, ids[0, -answer:], reduction="sum"))
+        company = [example, *(Example({"text": "rain " * n, "choices": ("cat", "bad")}) for n in (1, 20))]
+        found = made.score(lm, company)[0]
+    torch.testing.assert_close(found, torch.stack(expected).log_softmax(-1), atol=1e-4, rtol=1e-4)
