@@ -9,6 +9,7 @@ from promptatlas.data.descriptions import Descriptions
 from promptatlas.data.example import Example
 from promptatlas.data.interval import Interval
 from promptatlas.data.view import Choices, Tags
+from promptatlas.demos.diverse import Diverse
 from promptatlas.demos.nearest import Nearest
 from promptatlas.demos.pick import Fixed, Random
 from promptatlas.demos.sampled import Sampled
@@ -111,6 +112,8 @@ def every() -> dict[str, Prompt | Ensemble]:
         "fixed": replace(plain, demos=Fixed(POOL[:2])),
         "random": replace(plain, demos=Random(pool=POOL, k=2, seed=4)),
         "nearest": replace(plain, demos=Nearest.over(lm(), POOL, k=1)),
+        "by words": replace(plain, demos=Nearest.over(lm(), POOL, k=2, metric="bm25", balanced=True)),
+        "diverse": replace(plain, demos=Diverse(index=Nearest.over(lm(), POOL, k=3), k=2, relevance=0.25)),
         "sampled": replace(plain, demos=Sampled.over(lm(), POOL, labels, draws=2, seed=5)),
         "told": replace(plain, demos=Told({"cat": POOL[1:], "": POOL[:1]})),
         "calibrated": replace(

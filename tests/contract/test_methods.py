@@ -40,6 +40,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "label_names": {"words": 2},
     "lm_bff": {"steps": 3, "batch": 4, "draws": 2},
     "lora": {"rank": 2, "steps": 3, "batch": 4},
+    "max_marginal_relevance": {"k": 2},
     "null_prompts": {"steps": 3, "batch": 4},
     "optiprompt": {"epochs": 1},
     "p_tuning": {"length": 2, "steps": 3, "batch": 4},
@@ -54,6 +55,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "prototypical_calibration": {"restarts": 2},
     "ptr": {"steps": 3, "batch": 4},
     "soft_mixture": {"epochs": 1, "random": 1},
+    "vote_k": {"labels": 6, "k": 2},
     "warp": {"steps": 3, "batch": 4},
 }
 ONE_OF_EACH = ("bert", "llama", "t5")

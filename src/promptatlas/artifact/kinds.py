@@ -52,6 +52,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
         "fixed": "promptatlas.demos.pick:Fixed",
         "random": "promptatlas.demos.pick:Random",
         "nearest": "promptatlas.demos.nearest:Nearest",
+        "diverse": "promptatlas.demos.diverse:Diverse",
         "sampled": "promptatlas.demos.sampled:Sampled",
         "told": "promptatlas.demos.told:Told",
     },

@@ -4,14 +4,13 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from promptatlas.data.example import Example
 from promptatlas.demos.nearest import Nearest
-from promptatlas.demos.pool import Pool, check_count, from_json, texts, to_json
+from promptatlas.demos.pool import Pool, check_count, from_json, in_turns, texts, to_json
 from promptatlas.demos.room import Drop
 from promptatlas.lm.lm import LM
 
@@ -188,6 +187,6 @@ class Random:
         rng.shuffle(groups)
         most = self.k + self._pool.most_alike
         drawn = [[i for i in rng.sample(some, min(most, len(some))) if i not in own] for some in groups]
-        turns = [i for turn in zip_longest(*drawn) for i in turn if i is not None][: self.k]
+        turns = in_turns(drawn)[: self.k]
         rng.shuffle(turns)
         return turns

@@ -43,7 +43,8 @@ class ContextualCalibration:
         blanks: the content-free inputs, whose label masses are averaged before they are normalised (sec. 5).
         mode: "diag" divides (classification), "identity" subtracts (huge answer sets).
         reduce: "mean" over the blanks, or "min", which the official code takes for open answers.
-        each: calibrate anew under each input's own demonstrations, where these depend on the input.
+        each: calibrate anew under each input's own demonstrations, where these depend on the input. Of neighbours that
+            share a label it divides out that label too.
     """
 
     blanks: tuple[str, ...] = ("N/A", "", "[MASK]")

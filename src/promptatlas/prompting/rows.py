@@ -183,6 +183,15 @@ class Reader:
 
         return Line(line.template, line.example, shrink(list(line.demos), fits, self.drop))
 
+    def shown(self, lines: Sequence[Line]) -> list[int]:
+        """Of each line how many demonstrations are left where all that is asked of it fits the window: the fewest."""
+        counts = [0] * len(lines)
+        for one in self.wanted(lines, mass=False):
+            jobs = iter(one.jobs)
+            for place, asked in zip(one.places, one.counts, strict=True):
+                counts[place] = min((next(jobs).row.demos() for _ in range(asked)), default=0)
+        return counts
+
     def items(self, lines: Sequence[Line]) -> list[tuple[int, int]]:
         """Where the scores of lines read item by item begin and end: one a slot, and items that were cut have none."""
         ends = [0, *accumulate(len(row.slots) for row in self.encode(lines))]
