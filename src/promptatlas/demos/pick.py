@@ -124,6 +124,7 @@ class Random:
         balanced: as many of each target as can be.
         each: drawn anew for each query, by its key or its texts; otherwise all queries are shown the same, and one that
             is among them is shown another in its place.
+        shuffle: another number shows the same in another order.
     """
 
     kind: ClassVar[str] = "random"
@@ -135,6 +136,7 @@ class Random:
     seed: int
     balanced: bool = True
     each: bool = False
+    shuffle: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a number the pool doesn't hold."""
@@ -165,6 +167,7 @@ class Random:
             "seed": self.seed,
             "balanced": self.balanced,
             "each": self.each,
+            "shuffle": self.shuffle,
         }
 
     def tensors(self) -> Mapping[str, Tensor]:
@@ -189,4 +192,6 @@ class Random:
         drawn = [[i for i in rng.sample(some, min(most, len(some))) if i not in own] for some in groups]
         turns = in_turns(drawn)[: self.k]
         rng.shuffle(turns)
+        if self.shuffle:
+            random.Random(f"{name}/{self.shuffle}").shuffle(turns)
         return turns

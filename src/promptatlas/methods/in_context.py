@@ -47,6 +47,7 @@ class InContext:
             multiple choice), or "unconditional", the sum less what it is where nothing is asked (ARC, OpenBookQA, RACE;
             sec. 2.4); None: as the prompt has it.
         domain: where nothing is asked, as `Answer:{mask}` in the paper; "": the template behind its last field.
+        shuffle: another number shows the same demonstrations in another order.
         seed: of the draw.
     """
 
@@ -56,6 +57,7 @@ class InContext:
     between: str | None = None
     over_tokens: Literal["sum", "mean", "unconditional"] | None = None
     domain: str = ""
+    shuffle: int = 0
     seed: int = 0
 
     name: ClassVar[str] = "in_context"
@@ -83,7 +85,9 @@ class InContext:
         scored = self._scored(replace(prompt, between=between, calibration=()))
 
         def showing(k: int) -> Prompt:
-            drawn = Random(pool=task.train, k=k, seed=self.seed, balanced=self.balanced, each=self.each)
+            drawn = Random(
+                pool=task.train, k=k, seed=self.seed, balanced=self.balanced, each=self.each, shuffle=self.shuffle
+            )
             return replace(scored, demos=drawn)
 
         made = showing(most(showing, lm, looked(task), len(task.train)) or 1 if self.k is None else self.k)
