@@ -98,6 +98,8 @@ def test_what_a_script_can_not_do() -> None:
         read(lm, "the {what} {mask}", Given(), answer=(0, 1))
     with pytest.raises(ModelError, match="writes no text"):
         lm.generate([], Decode())
+    with pytest.raises(ModelError, match="has no beams"):
+        ScriptedLM(["a"], lambda _text: {}, kind="causal").generate([], Decode(beams=2))
     with pytest.raises(CannotAttach, match="has no attention"):
         lm.prefixes()
     with pytest.raises(CannotAttach, match="no projection `query`"):

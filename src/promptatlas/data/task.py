@@ -22,7 +22,7 @@ METRICS: Mapping[Kind, tuple[str, ...]] = {
     "number": ("pearson", "spearman", "mean_absolute_error"),
     "tags": ("span_f1", "span_precision", "span_recall", "accuracy"),
     "choice": ("accuracy",),
-    "text": ("bleu", "chrf", "exact_match"),
+    "text": ("bleu", "chrf", "exact_match", "number_match"),
 }
 """What is measured of each kind; the first is the task's metric where it names none."""
 
