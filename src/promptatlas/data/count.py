@@ -13,7 +13,7 @@ from promptatlas.data.example import Target
 from promptatlas.data.task import SPAN_TAG, Kind
 from promptatlas.data.view import OUTSIDE
 from promptatlas.errors import DataError, SettingError
-from promptatlas.text.pattern import number
+from promptatlas.text.pattern import numeral
 
 Array = NDArray[numpy.float64]
 Formulas = Mapping[str, Callable[[Array], Array]]  # name -> from sums [samples, columns] to values [samples]
@@ -190,10 +190,10 @@ def _text_columns(targets: Sequence[Target], answers: Sequence[Target]) -> tuple
 
 def _same_numbers(references: Sequence[Sequence[str]], given: Sequence[str]) -> list[bool] | None:
     """Of each answer whether it is one of its references as a number; None where not every reference is a number."""
-    wanted = [{number(one) for one in some} for some in references]
+    wanted = [{numeral(one) for one in some} for some in references]
     if any(None in some for some in wanted):
         return None
-    return [(found := number(text)) is not None and found in some for text, some in zip(given, wanted, strict=True)]
+    return [(found := numeral(text)) is not None and found in some for text, some in zip(given, wanted, strict=True)]
 
 
 def _sacrebleu(metric: Any, sums: Array) -> Array:

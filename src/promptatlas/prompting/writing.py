@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from promptatlas.data.example import Example
 from promptatlas.data.view import Answer
-from promptatlas.demos.pool import texts as shown
 from promptatlas.errors import SettingError
 from promptatlas.lm.ask import Decode, Job, Text
 from promptatlas.lm.lm import LM
@@ -86,9 +85,9 @@ def reasoned(prompt: "Prompt", lm: LM, examples: Sequence[Example], view: Chains
 
 
 def _voted(prompt: "Prompt", lm: LM, example: Example, view: Chains, how: Decode) -> Answer:
-    chains: list[Chain] = []
+    asked, chains = repr(prompt.template.render(example.fields)), list[Chain]()
     while len(chains) < how.n and not (chains and view.early and view.settled(chains, how.n - len(chains))):
-        seed = sha256(f"{how.seed}/{len(chains)}/{shown(example)}".encode()).digest()[:4]
+        seed = sha256(f"{how.seed}/{len(chains)}/{asked}".encode()).digest()[:4]
         some = replace(how, n=min(ROUND, how.n - len(chains)), seed=int.from_bytes(seed))
         chains += _chains(prompt, lm, [example], view, some)
     return view.answer(chains)

@@ -4,11 +4,11 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, NoReturn
 
 from promptatlas.data.example import Example
 from promptatlas.data.view import Answer
-from promptatlas.errors import SettingError, near
+from promptatlas.errors import SettingError
 from promptatlas.lm.ask import Decode
 from promptatlas.text.pattern import Pattern
 
@@ -70,10 +70,8 @@ class Chains:
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        """Refuse what can't be written or counted."""
+        """Refuse what can't be written."""
         check(self.how)
-        if self.vote not in get_args(Vote):
-            raise SettingError(f"there is no vote `{self.vote}`", hint=near(self.vote, get_args(Vote)))
         if self.then and self.short < 1:
             raise SettingError(f"an answer of {self.short} tokens", hint="set `short` to 1 or more")
 

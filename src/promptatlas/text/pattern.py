@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from promptatlas.errors import SettingError, near
+from promptatlas.errors import SettingError
 
 Kind = Literal["number", "option", "text"]
 Take = Literal["last", "first"]
@@ -51,7 +51,7 @@ class Pattern:
         other: one more expression, tried where the first finds nothing; "" for none.
 
     Raises:
-        SettingError: an expression that can't be compiled, or a kind there isn't.
+        SettingError: an expression that can't be compiled.
     """
 
     kind: Kind
@@ -61,10 +61,6 @@ class Pattern:
 
     def __post_init__(self) -> None:
         """Refuse what can't be used."""
-        if self.kind not in SAID:
-            raise SettingError(f"there is no kind of answer `{self.kind}`", hint=near(self.kind, SAID))
-        if self.take not in ("last", "first"):
-            raise SettingError(f"`take` is `{self.take}`", hint="it is `last` or `first`")
         if not self.find:
             raise SettingError("the pattern of an answer is empty", hint=f"write it like `{SAID[self.kind]}`")
         self._compiled  # noqa: B018 - found out here and not at the first answer
@@ -79,8 +75,8 @@ class Pattern:
             alone: the text is the answer to a question for it: the first match counts.
         """
         if find or alone:
-            return cls(kind, find or ALONE.get(kind, ""), "first" if alone else "last")
-        return cls(kind, SAID.get(kind, ""), "last", OTHER.get(kind, ""))
+            return cls(kind, find or ALONE[kind], "first" if alone else "last")
+        return cls(kind, SAID[kind], "last", OTHER[kind])
 
     def read(self, text: str) -> str | None:
         """The answer a text gives; None where it gives none."""
@@ -93,7 +89,7 @@ class Pattern:
     def _normal(self, text: str) -> str | None:
         if self.kind == "number":
             found = re.search(ALONE["number"], unicodedata.normalize("NFKC", text))
-            return number(found[0]) if found else None
+            return numeral(found[0]) if found else None
         text = " ".join(text.split())
         return (text.upper() if self.kind == "option" else text) or None
 
@@ -102,10 +98,10 @@ class Pattern:
         return tuple(_compile(one) for one in (self.find, self.other) if one)
 
 
-def number(text: str) -> str | None:
+def numeral(text: str) -> str | None:
     """The number a text is, written in one way: without marks around it, commas, and zeros that say nothing.
 
-    >>> [number(text) for text in ("$18.00", "1,234", "-7", "0.50", "１８", "18 of 20")]
+    >>> [numeral(text) for text in ("$18.00", "1,234", "-7", "0.50", "１８", "18 of 20")]
     ['18', '1234', '-7', '0.5', '18', None]
     """
     match = re.fullmatch(rf"([^\w.]*)({DIGITS})\W*", unicodedata.normalize("NFKC", text))
