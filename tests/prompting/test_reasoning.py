@@ -143,7 +143,7 @@ def test_a_vote_is_right_where_one_chain_is_not() -> None:
 def test_stopping_early_changes_no_answer_and_draws_less() -> None:
     how = Decode(max_new=8, temperature=0.7, n=40)
     made = [prompt("Q: {one} {other} A: {mask}", view=Chains(how=how, early=early)) for early in (False, True)]
-    all_of_them, some = (one.predict(adder(), QUESTIONS) for one in made)
+    all_of_them, some = (one.predict(adder(), QUESTIONS[::3]) for one in made)
     assert [one.value for one in some] == [one.value for one in all_of_them]
     assert {len(one.texts) for one in all_of_them} == {40}
     counts = [len(one.texts) for one in some]

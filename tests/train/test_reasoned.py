@@ -14,7 +14,7 @@ from promptatlas.score.chains import Chains
 from promptatlas.testing.tiny import tiny
 from promptatlas.text.pattern import Kind, Pattern
 from promptatlas.text.runs import SlotRun, TextRun
-from promptatlas.train.reasoned import FORM, few_shot, stops, zero_shot
+from promptatlas.train.reasoned import few_shot, stops, zero_shot
 
 ROWS = [("Two and two?", "2 + 2 = 4.", "4"), ("Nine less one?", "9 - 1 = 8.", "8"), ("Six by six?", "", "36")]
 TASK = Task(
@@ -42,7 +42,7 @@ def made(
     start: Prompt = START,
     *,
     k: int = 2,
-    form: str = FORM,
+    form: str = "{rationale} The answer is {label}.",
     kind: Kind = "number",
     find: str = "",
     seed: int = 0,

@@ -17,14 +17,14 @@ Example:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from promptatlas.data.task import Task
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
-from promptatlas.text.pattern import Kind, Pattern
+from promptatlas.text.pattern import Pattern
 from promptatlas.train.needs import Needs
-from promptatlas.train.reasoned import EXTRACT, FORM, TRIGGER, few_shot, zero_shot
+from promptatlas.train.reasoned import EXTRACT, few_shot, zero_shot
 from promptatlas.train.run import Run
 
 
@@ -46,10 +46,10 @@ class ChainOfThought:
     """
 
     k: int = 8
-    form: str = FORM
-    trigger: str = TRIGGER
+    form: str = "{rationale} The answer is {label}."
+    trigger: str = "Let's think step by step."
     extract: str | None = None
-    answer: Kind = "number"
+    answer: Literal["number", "option", "text"] = "number"
     pattern: str = ""
     max_new: int = 128
     seed: int = 0

@@ -18,15 +18,15 @@ Example:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, cast
+from typing import ClassVar, Literal, cast
 
 from promptatlas.data.task import Task
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
-from promptatlas.score.chains import Chains, Vote
-from promptatlas.text.pattern import Kind, Pattern
+from promptatlas.score.chains import Chains
+from promptatlas.text.pattern import Pattern
 from promptatlas.train.needs import Needs
-from promptatlas.train.reasoned import EXTRACT, FORM, TRIGGER, few_shot, zero_shot
+from promptatlas.train.reasoned import EXTRACT, TRIGGER, few_shot, zero_shot
 from promptatlas.train.run import Run
 
 
@@ -51,11 +51,11 @@ class SelfConsistency:
     chains: int = 10
     temperature: float = 0.7
     top_k: int = 0
-    vote: Vote = "majority"
+    vote: Literal["majority", "weighted", "normalised"] = "majority"
     early: bool = False
     k: int = 8
-    form: str = FORM
-    answer: Kind = "number"
+    form: str = "{rationale} The answer is {label}."
+    answer: Literal["number", "option", "text"] = "number"
     max_new: int = 128
     seed: int = 0
 

@@ -19,7 +19,6 @@ from promptatlas.text.runs import TextRun
 from promptatlas.text.scripts import joined
 from promptatlas.text.template import Template
 
-FORM = "{rationale} The answer is {label}."
 TRIGGER = "Let's think step by step."
 EXTRACT: Mapping[Kind, str] = {
     "number": "Therefore, the answer (arabic numerals) is",
@@ -111,7 +110,7 @@ def _form(prompt: Prompt, form: str) -> Template:
     _slot(prompt)
     shape = Template.parse(form)
     if shape.slots or shape.parts or shape.has_demos or shape.has_each or not shape.has_label:
-        hint = f'fields, and {{label}} for the answer: "{FORM}"'
+        hint = 'fields, and {label} for the answer: "{rationale} The answer is {label}."'
         raise SettingError(f"`{form}` can't be what a demonstration says", hint=hint)
     both = [name for name in shape.fields if name in prompt.template.fields]
     if both:
