@@ -7,7 +7,6 @@ from tests.cli.small import Command, write
 
 import promptatlas
 from promptatlas.score.chains import Chains
-from promptatlas.testing.tiny import tiny
 
 ROWS = [
     {"question": "the cat", "rationale": "a dog ran", "answer": "3"},
@@ -16,14 +15,6 @@ ROWS = [
 ]
 TEMPLATE = ("--template", "Question : {question} Answer : {mask}")
 QUICK = ("--set", "k=2", "--set", "max_new=6")
-
-
-@pytest.fixture(scope="module")
-def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, lm = tmp_path_factory.mktemp("writer"), tiny("gpt2", scale=6.0)
-    lm.model.save_pretrained(folder)
-    lm.tokenizer.backend.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
