@@ -129,6 +129,7 @@ def test_a_written_text_has_its_probability() -> None:
     (row,) = lm.encode([Template.parse("the {mask}").render({})], {})
     ((one,),) = lm.generate([Job(row, ())], Decode(max_new=2))
     assert (one.text, exp(one.logp)) == ("blue blue", pytest.approx(0.75**2))
+    assert (lm.spent.passes, lm.spent.tokens) == (2, 1 + 1)
 
 
 def test_what_a_script_can_not_do() -> None:
