@@ -118,15 +118,28 @@ def test_a_sentence_asks_for_a_chain(template: str, asked: str) -> None:
 
 @pytest.mark.parametrize(
     ("template", "stop"),
-    [("Q: {question}\nA: {mask}", ("Q:",)), ("{question} {mask}", ("\n\n",)), (" \n{question} {mask}", ("\n\n",))],
+    [
+        ("Q: {question}\nA: {mask}", ("Q:",)),
+        ("{question} {mask}", ("\n\n",)),
+        (" \n{question} {mask}", ("\n\n",)),
+        ("A {question} {mask}", ("\n\nA",)),  # alone it would end a chain at any A
+        ("Add up.\n\nQ: {question}\nA: {mask}", ("Q:",)),
+        ("Add up: {demos}Q: {question}\nA: {mask}", ("Q:",)),
+    ],
 )
 def test_writing_stops_where_another_question_begins(template: str, stop: tuple[str, ...]) -> None:
     assert stops(lm(), prompt(template, view=TASK.view)) == stop
 
 
 def test_writing_stops_as_the_model_writes_it() -> None:
-    """BERT's vocabulary has no capitals."""
-    assert stops(tiny("bert"), prompt("It {question} {mask}", view=TASK.view)) == ("It", "it")
+    """The tiny BERT's vocabulary has no capitals, and knows no Q."""
+    lowered = prompt("Question : {question} {mask}", view=TASK.view)
+    assert stops(tiny("bert"), lowered) == ("Question :", "question :")
+    assert stops(tiny("bert"), prompt("問: {question} {mask}", view=TASK.view)) == ("問:",)
+
+
+def test_nothing_stops_where_only_a_blank_stands_between() -> None:
+    assert stops(lm(), prompt("{question} {mask}", between=" ", view=TASK.view)) == ()
 
 
 @pytest.mark.parametrize("form", ["{rationale} {mask}", "{rationale}", "{demos}{label}", "{@soft}{label}"])

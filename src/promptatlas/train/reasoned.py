@@ -14,7 +14,7 @@ from promptatlas.prompting import Prompt
 from promptatlas.score.chains import Chains
 from promptatlas.score.own import Own
 from promptatlas.text.pattern import Kind, Pattern
-from promptatlas.text.pieces import SlotPiece, TextPiece
+from promptatlas.text.pieces import DemosPiece, SlotPiece, TextPiece
 from promptatlas.text.runs import TextRun
 from promptatlas.text.scripts import joined
 from promptatlas.text.template import Template
@@ -48,7 +48,7 @@ def few_shot(
             what is shown, or fewer than k examples.
     """
     shape = _form(prompt, form)
-    able = [one for one in task.train if all(str(one.fields.get(name) or "").strip() for name in shape.fields)]
+    able = [one for one in task.train if all(_said(one.fields.get(name)) for name in shape.fields)]
     if k > len(able):
         of = f"{len(able)} training examples of `{task.name}` have all of `{form}`"
         raise SettingError(f"{k} chains are to be shown, and {of}", hint=f"set k={len(able)}, or write more chains")
@@ -80,20 +80,21 @@ def zero_shot(lm: LM, prompt: Prompt, *, trigger: str, then: str, said: Pattern,
 
 
 def stops(lm: LM, prompt: Prompt) -> tuple[str, ...]:
-    """Where a model that goes on to the next question is stopped: at what the template begins with, or what parts two.
+    """Where a model that goes on to another question is stopped: at what a demonstration begins with.
 
-    As it is written, and as this model writes it where that differs (capitals).
+    That is the last line of its words up to the first field ("Q:"), behind what parts two demonstrations where
+    it may as well be in a chain; in the capitals of the template, and in those the model writes.
     """
-    start = next(
-        (piece for piece in prompt.template.pieces if not isinstance(piece, TextPiece) or piece.text.strip()), None
-    )
-    opening = start.text.strip() if isinstance(start, TextPiece) else ""
+    pieces = prompt.template.pieces
+    pieces = pieces[pieces.index(DemosPiece()) + 1 :] if prompt.template.has_demos else pieces
+    first = next((one for one in pieces if not (isinstance(one, TextPiece) and not one.text.strip())), None)
+    opening = first.text.strip().splitlines()[-1] if isinstance(first, TextPiece) else ""
     between = "".join(piece.text for piece in prompt.between.pieces if isinstance(piece, TextPiece))
-    text = opening or between
+    text = between + opening if opening[-1:].isalnum() or not opening else opening
+    if not text.strip(" "):
+        return ()
     written = lm.text(lm.tokens(text))
-    return tuple(
-        dict.fromkeys(one for one in (text, written if opening == text else "") if one.strip() or one == between)
-    )
+    return (text, written) if written != text and written.casefold() == text.casefold() else (text,)
 
 
 def _slot(prompt: Prompt) -> str:
@@ -133,6 +134,10 @@ def _shown(prompt: Prompt, form: Template, example: Example, said: Pattern) -> E
         )
     fields = {name: example.fields[name] for name in prompt.template.fields if name in example.fields}
     return Example(fields, text, example.key)
+
+
+def _said(value: object) -> bool:
+    return value is not None and bool(str(value).strip())
 
 
 def _quoted(read: str | None) -> str:
