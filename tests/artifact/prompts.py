@@ -14,6 +14,7 @@ from promptatlas.demos.nearest import Nearest
 from promptatlas.demos.pick import Fixed, Random
 from promptatlas.demos.sampled import Sampled
 from promptatlas.demos.told import Told
+from promptatlas.lm.ask import Decode
 from promptatlas.lm.lm import LM
 from promptatlas.parts.adapters import adapters
 from promptatlas.parts.child import Child
@@ -31,12 +32,14 @@ from promptatlas.parts.weights import LoRA, Values
 from promptatlas.prompting import Ensemble, Prompt, Step
 from promptatlas.score import soft
 from promptatlas.score.calibrate import PMI, Divide
+from promptatlas.score.chains import Chains
 from promptatlas.score.own import Own
 from promptatlas.score.prototypes import Prototypes
 from promptatlas.score.slots import SlotWords
 from promptatlas.score.temper import Temper
 from promptatlas.score.words import Words
 from promptatlas.testing.tiny import tiny
+from promptatlas.text.pattern import Pattern
 from promptatlas.text.template import Template
 
 POOL = tuple(
@@ -147,6 +150,17 @@ def every() -> dict[str, Prompt | Ensemble]:
             view=Tags(),
         ),
         "choices": Prompt(template=Template.parse("{text}{mask}"), words=Own(), view=Choices(field="options")),
+        "chains": Prompt(
+            template=Template.parse("问：{text}\n答：{mask}"),
+            words=Own(),
+            view=Chains(
+                how=Decode(max_new=9, temperature=0.7, n=3, stop=("问：",), seed=2),
+                said=Pattern.of("text", r"答案是(\w+)"),
+                then="所以答案是",
+                vote="normalised",
+                early=True,
+            ),
+        ),
         "slot words": replace(
             plain,
             template=Template.parse("{text} {mask:a} 和 {mask:b}"),

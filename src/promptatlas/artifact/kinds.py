@@ -64,6 +64,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
     },
     "view": {
         "one": "promptatlas.data.view:One",
+        "chains": "promptatlas.score.chains:Chains",
         "choices": "promptatlas.data.view:Choices",
         "descriptions": "promptatlas.data.descriptions:Descriptions",
         "interval": "promptatlas.data.interval:Interval",

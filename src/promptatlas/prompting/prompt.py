@@ -23,6 +23,7 @@ from promptatlas.prompting.history import Step, model, plain
 from promptatlas.prompting.rows import Line, Reader, Verbalizer
 from promptatlas.prompting.writing import texts, written
 from promptatlas.score.calibrate import Calibration
+from promptatlas.score.chains import Chains
 from promptatlas.score.own import Own
 from promptatlas.score.words import Words
 from promptatlas.text.runs import Runs
@@ -70,7 +71,7 @@ class Prompt:
     @property
     def writes(self) -> bool:
         """Whether its answers are texts it writes: there are neither words for labels nor choices to compare."""
-        return isinstance(self.words, Own) and isinstance(self.view, One)
+        return isinstance(self.words, Own) and isinstance(self.view, One | Chains)
 
     def trainable(self) -> dict[str, nn.Module]:
         """The parts with something to train, by name."""
@@ -123,7 +124,8 @@ class Prompt:
             lm: the model.
             examples: examples, mappings of fields, or texts; a single one is a list of one.
             abstain: where all labels together have less probability than this, the answer's value is None.
-            how: how texts are written, where those are the answers; the likeliest token at a time where not told.
+            how: how texts are written, where those are the answers; where not told the likeliest token at a time, and
+                chains of reasoning as the prompt says.
         """
         self.check(lm)
         wanted = self.examples(examples)

@@ -2,7 +2,16 @@
 
 from promptatlas.testing.check_lm import check_lm
 from promptatlas.testing.contract import check_method, check_part
-from promptatlas.testing.tasks import toy, toy_pairs, toy_pairs_prompt, toy_prompt, toy_tags, toy_tags_prompt
+from promptatlas.testing.tasks import (
+    toy,
+    toy_pairs,
+    toy_pairs_prompt,
+    toy_prompt,
+    toy_tags,
+    toy_tags_prompt,
+    toy_texts,
+    toy_texts_prompt,
+)
 from promptatlas.testing.tiny import names, tiny
 
 __all__ = [
@@ -17,4 +26,6 @@ __all__ = [
     "toy_prompt",
     "toy_tags",
     "toy_tags_prompt",
+    "toy_texts",
+    "toy_texts_prompt",
 ]
