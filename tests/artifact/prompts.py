@@ -33,6 +33,7 @@ from promptatlas.prompting import Ensemble, Prompt, Step
 from promptatlas.score import soft
 from promptatlas.score.calibrate import PMI, Divide
 from promptatlas.score.chains import Chains
+from promptatlas.score.opening import Opening
 from promptatlas.score.own import Own
 from promptatlas.score.prototypes import Prototypes
 from promptatlas.score.slots import SlotWords
@@ -136,6 +137,9 @@ def every() -> dict[str, Prompt | Ensemble]:
                     weights=torch.tensor([0.25, 0.75]),
                 ),
             ),
+        ),
+        "opening": replace(
+            plain, calibration=(Opening(ids=torch.tensor([3, 7]), prior=torch.tensor([0.5, 0.25]), top=9),)
         ),
         "descriptions": replace(
             plain,

@@ -59,6 +59,7 @@ KINDS: Mapping[Role, Mapping[str, str]] = {
     "calibration": {
         "divide": "promptatlas.score.calibrate:Divide",
         "pmi": "promptatlas.score.calibrate:PMI",
+        "opening": "promptatlas.score.opening:Opening",
         "prototypes": "promptatlas.score.prototypes:Prototypes",
         "temper": "promptatlas.score.temper:Temper",
     },

@@ -62,7 +62,7 @@ class InContext:
 
     name: ClassVar[str] = "in_context"
     needs: ClassVar[Needs] = Needs(
-        splits=("train",), tasks=("label", "choice"), instead={"train": ("contextual_calibration",)}
+        splits=("train",), tasks=("label", "choice", "text"), instead={"train": ("contextual_calibration",)}
     )
     published: ClassVar[Mapping[str, object]] = {
         "k": 32,

@@ -9,6 +9,7 @@ from promptatlas.data.task import Task
 from promptatlas.errors import NeedsError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting.prompt import Prompt
+from promptatlas.prompting.writing import GREEDY
 
 LOOKED = 16  # texts of a task that are looked at
 
@@ -21,7 +22,11 @@ def looked(task: Task) -> tuple[Example, ...]:
 def shown(prompt: Prompt, lm: LM, examples: Sequence[Example]) -> list[int]:
     """Of each example how many demonstrations the window holds before it; of several rows, before the longest."""
     lines, owners = prompt.lines(lm, examples)
-    counts = prompt.reader(lm).shown(lines)
+    reader = prompt.reader(lm)
+    if prompt.writes:
+        counts = [row.demos() for row in reader.encode(lines, room=GREEDY.max_new)]
+    else:
+        counts = reader.shown(lines)
     return [min(counts[start:end], default=0) for start, end in owners]
 
 

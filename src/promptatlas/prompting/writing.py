@@ -6,13 +6,19 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from promptatlas.data.example import Example
 from promptatlas.data.view import Answer
 from promptatlas.errors import SettingError
-from promptatlas.lm.ask import Decode, Job, Text
+from promptatlas.lm.ask import Decode, Job, Text, Vocabulary
 from promptatlas.lm.lm import LM
+from promptatlas.lm.row import Row
 from promptatlas.prompting.rows import Line
 from promptatlas.score.chains import Chain, Chains, check
+from promptatlas.score.opening import Opening
 from promptatlas.text.scripts import joined
 
 if TYPE_CHECKING:
@@ -27,13 +33,43 @@ def texts(prompt: "Prompt", lm: LM, examples: Sequence[Example], how: Decode) ->
     """`how.n` texts an example, with the blanks around them."""
     demos = prompt.demos.pick(lm, examples)
     lines = [Line(prompt.template, one, shown) for one, shown in zip(examples, demos, strict=True)]
-    return gone_on(prompt, lm, lines, how)
+    opening = next((one for one in prompt.calibration if isinstance(one, Opening)), None)
+    if opening is None:
+        return gone_on(prompt, lm, lines, how)
+    return _opened(prompt, lm, prompt.reader(lm).encode(lines, room=how.max_new), opening, how)
 
 
 def gone_on(prompt: "Prompt", lm: LM, lines: Sequence[Line], how: Decode, *, room: int = 0) -> list[list[Text]]:
     """`how.n` texts a line, with so many positions left free behind each."""
     rows = prompt.reader(lm).encode(lines, room=how.max_new + room)
     return lm.generate([Job(row, (), prompt.parts) for row in rows], how)
+
+
+def begins(prompt: "Prompt", lm: LM, rows: Sequence[Row]) -> Float[Tensor, "rows vocab"]:
+    """Log-probabilities of what is written first."""
+    with torch.no_grad():
+        readings = lm.read([Job(row, (Vocabulary(),), prompt.parts) for row in rows])
+    return torch.stack([read.values[0] for (read,) in readings])
+
+
+def _opened(prompt: "Prompt", lm: LM, rows: Sequence[Row], opening: Opening, how: Decode) -> list[list[Text]]:
+    """Texts that go on from the first token that the calibration chooses; where that is a mark, nothing is written."""
+    logp = begins(prompt, lm, rows)
+    firsts = opening.first(logp).tolist()
+    done = [[Text("", (), float(one[first]))] * how.n for one, first in zip(logp, firsts, strict=True)]
+    on = [at for at, first in enumerate(firsts) if first not in lm.special]
+    more = replace(how, max_new=how.max_new - 1)
+    jobs = [Job(rows[at].begun((firsts[at],)), (), prompt.parts) for at in on]
+    rest = lm.generate(jobs, more) if jobs and more.max_new else [[Text("", (), 0.0)] * how.n for _ in on]
+    for at, some in zip(on, rest, strict=True):
+        done[at] = [_behind(lm, firsts[at], float(logp[at, firsts[at]]), one, how) for one in some]
+    return done
+
+
+def _behind(lm: LM, first: int, logp: float, rest: Text, how: Decode) -> Text:
+    text = lm.text((first, *rest.ids))
+    cut = min((at for stop in how.stop if (at := text.find(stop)) >= 0), default=len(text))
+    return Text(text[:cut], (first, *rest.ids), logp + rest.logp)
 
 
 def written(prompt: "Prompt", lm: LM, examples: Sequence[Example], how: Decode | None) -> list[Answer]:
