@@ -1,0 +1,450 @@
+"""A remote model says what the local one does, in as few requests as that takes, and each is paid for once."""
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import promptatlas
+from promptatlas.errors import CannotAttach, LoadError, ModelError, NeedsError, RemoteError, SettingError, TooLong
+from promptatlas.lm.ask import Decode, Given, Hidden, Job, Tokens, Vocabulary
+from promptatlas.lm.load import load
+from promptatlas.lm.local import LocalLM
+from promptatlas.lm.remote.lm import RemoteLM
+from promptatlas.lm.remote.make import remote
+from promptatlas.parts.tokens import Tokens as RealTokens
+from promptatlas.parts.vectors import vocabulary
+from promptatlas.text.template import Template
+from tests.lm.served import NAME, Answer, Served, serving
+
+TEXTS = ["a gorgeous, witty film", "a dreadful bore", "电影很好看", ""]
+ONE = {"positive": "good", "negative": "bad"}
+SEVERAL = {"positive": "simply wonderful", "negative": ["bad", "hardly bearable"]}
+KEY = "sk-very-secret"
+
+
+@pytest.fixture(scope="module")
+def local() -> LocalLM:
+    return load(NAME, "cpu")
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serving() as one:
+        yield one
+
+
+def connect(served: Served, tmp_path: Path, **settings: Any) -> RemoteLM:
+    settings = {"cache": tmp_path / "replies.sqlite", "sleep": lambda seconds: None, **settings}
+    return remote(served.url, NAME, **settings)
+
+
+@pytest.fixture
+def lm(served: Served, tmp_path: Path) -> Iterator[RemoteLM]:
+    one = connect(served, tmp_path)
+    yield one
+    one.close()
+
+
+def same(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+
+
+def some(lm: Any, template: str, *texts: str) -> list[Any]:
+    return lm.encode([Template.parse(template).render({"text": text}) for text in texts], {})
+
+
+@pytest.mark.parametrize("words", [ONE, SEVERAL], ids=["one token", "several tokens"])
+@pytest.mark.parametrize("echo", [True, False], ids=["echo", "no echo"])
+def test_labels_and_log_probabilities_are_the_local_ones(
+    words: Any, echo: bool, served: Served, local: LocalLM, tmp_path: Path
+) -> None:
+    if not echo and words is SEVERAL:
+        pytest.skip("refused: see below")
+    served.echo = echo
+    lm = connect(served, tmp_path, top=5 if echo else 2000)
+    prompt = promptatlas.prompt("{text}. All in all it was {mask}", words)
+    same(prompt.score(lm, TEXTS), prompt.score(local, TEXTS))
+    same(prompt.mass(lm, TEXTS), prompt.mass(local, TEXTS))
+    ours, theirs = prompt.predict(lm, TEXTS), prompt.predict(local, TEXTS)
+    assert [one.value for one in ours] == [one.value for one in theirs]
+    assert lm.spent.absent == 0
+
+
+def test_one_request_reads_all_words_that_are_among_the_likeliest(served: Served, tmp_path: Path) -> None:
+    lm = connect(served, tmp_path, top=2000)
+    promptatlas.prompt("{text}. All in all it was {mask}", {**ONE, "neither": "fine"}).score(lm, TEXTS[:2])
+    assert [one.body["max_tokens"] for one in served.asked] == [1, 1]
+    tokens = sum(len(one.body["prompt"]) for one in served.asked)
+    assert (lm.spent.requests, lm.spent.prompt, lm.spent.written, lm.spent.kept) == (2, tokens, 2, 0)
+
+
+def test_tokens_are_told_by_ids_where_the_endpoint_names_them(served: Served, local: LocalLM, tmp_path: Path) -> None:
+    lm = connect(served, tmp_path, top=2000, extra={"return_tokens_as_token_ids": True})
+    prompt = promptatlas.prompt("{text}. All in all it was {mask}", ONE)
+    same(prompt.score(lm, TEXTS), prompt.score(local, TEXTS))
+    assert len(served.asked) == len(TEXTS)
+
+
+def test_demonstrations_and_calibration_are_the_local_ones(lm: RemoteLM, local: LocalLM) -> None:
+    task = promptatlas.task("reviews").few(2, seed=0)
+    prompt = promptatlas.prompt("{demos}{text} It was {label}. {text} It was {mask}", task.words)
+    prompt = promptatlas.prompt("{text} It was {mask}", task.words)
+    shown = promptatlas.method("in_context", k=2).fit(lm, task, prompt)
+    same(shown.score(lm, TEXTS[:2]), shown.score(local, TEXTS[:2]))
+    ours = promptatlas.method("contextual_calibration").fit(lm, task, prompt)
+    theirs = promptatlas.method("contextual_calibration").fit(local, task, prompt)
+    same(ours.score(lm, TEXTS[:2]), theirs.score(local, TEXTS[:2]))
+
+
+def test_choices_are_the_local_ones(lm: RemoteLM, local: LocalLM) -> None:
+    task = promptatlas.task("reviews")
+    assert task.labels
+    rows = {one: some(one, "{text} It was {mask}", "a film") for one in (lm, local)}
+    for answer in ("good", "neither good nor bad", ""):
+        found = []
+        for one, (row,) in rows.items():
+            ids = one.word(answer, Template.parse("{text} It was {mask}").before()) if answer else ()
+            with torch.no_grad():
+                found.append(one.read([Job(row.then(ids), (Given(),))])[0][0].values)
+        same(*found)
+
+
+def test_a_slot_at_every_item_is_read_behind_it(lm: RemoteLM, local: LocalLM) -> None:
+    runs = [Template.parse("{text:each}").render({"text": ["the", "old", "grey", "town"]})]
+    ask = Tokens(local.tokens("and of"), mass=True)
+    found = []
+    for one in (lm, local):
+        with torch.no_grad():
+            ((read,),) = one.read([Job(one.encode(runs, {})[0], (ask,))])
+        found.append(read.values - read.total[:, None])
+    assert found[0].shape == (4, 2)
+    same(*found)
+
+
+def test_real_tokens_may_stand_in_a_prompt(lm: RemoteLM, local: LocalLM) -> None:
+    parts = {"found": RealTokens(local.tokens("so good"))}
+    prompt = promptatlas.prompt("{@found}{text} It was {mask}", ONE).plus(**parts)
+    same(prompt.score(lm, TEXTS), prompt.score(local, TEXTS))
+
+
+@pytest.mark.parametrize("stop", [(), (".",), (" ",)])
+def test_greedy_texts_are_the_local_ones(stop: tuple[str, ...], lm: RemoteLM, local: LocalLM) -> None:
+    how = Decode(max_new=12, stop=stop)
+    ours, theirs = (
+        one.generate([Job(row, ()) for row in some(one, "{text}{mask}", "They left", "The harbour")], how)
+        for one in (lm, local)
+    )
+    for (found,), (wanted,) in zip(ours, theirs, strict=True):
+        assert (found.text, found.ids) == (wanted.text, wanted.ids)
+        assert found.logp == pytest.approx(wanted.logp, abs=1e-3)
+
+
+def test_a_prompt_that_writes_answers_with_the_local_texts(lm: RemoteLM, local: LocalLM) -> None:
+    prompt = promptatlas.prompt("{text} In short:{mask}")
+    how = Decode(max_new=5)
+    assert [one.value for one in prompt.predict(lm, TEXTS[:2], how=how)] == [
+        one.value for one in prompt.predict(local, TEXTS[:2], how=how)
+    ]
+
+
+def test_sampling_takes_its_seed_and_a_row_that_comes_again_is_drawn_anew(lm: RemoteLM, served: Served) -> None:
+    jobs = [Job(row, ()) for row in some(lm, "{text}{mask}", "They left", "They left", "It rained")]
+    how = Decode(max_new=4, temperature=1.0, n=2, seed=7, top_p=0.9)
+    found = lm.generate(jobs, how)
+    assert found == lm.generate(jobs, how)
+    assert sorted(one.body["seed"] for one in served.asked) == [7, 7, 8]
+    assert {one.body["top_p"] for one in served.asked} == {0.9}
+    assert [len(one) for one in found] == [2, 2, 2]
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (Decode(top_k=5), "the completions protocol has no word for `top_k`"),
+        (Decode(beams=2), "the completions protocol has no word for `beams`"),
+        (Decode(forbid=("a",)), "the completions protocol has no word for `forbid`"),
+        (Decode(n=2), "2 texts a row need sampling"),
+    ],
+)
+def test_what_the_protocol_has_no_word_for_is_refused(how: Decode, message: str, lm: RemoteLM, served: Served) -> None:
+    with pytest.raises(SettingError) as caught:
+        lm.generate([Job(row, ()) for row in some(lm, "{text}{mask}", "a")], how)
+    assert caught.value.message == message
+    assert not served.asked
+
+
+def test_writing_past_the_window_is_refused(lm: RemoteLM, served: Served) -> None:
+    with pytest.raises(TooLong, match="don't fit the window of 1024"):
+        lm.generate([Job(row, ()) for row in some(lm, "{text}{mask}", "a")], Decode(max_new=1024))
+    (row,) = some(lm, "{text}{mask}", "old " * 3000)
+    assert len(row) == lm.window - 1  # what is read is written too
+    assert not served.asked
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("prompt_tuning", "`prompt_tuning` needs a model that can do `gradient`, and `{}` can't"),
+        ("p_tuning_v2", "`p_tuning_v2` needs a model that can do `gradient`, and `{}` can't"),
+        ("kate", "`kate` needs a model that can do `hidden`, and `{}` can't"),
+        ("petal", "`petal` needs a model that can do `vocabulary`, and `{}` can't"),
+        ("label_names", "`label_names` needs a model that can do `vocabulary`, and `{}` can't"),
+    ],
+)
+def test_a_method_that_needs_more_is_refused_before_work(name: str, message: str, lm: RemoteLM, served: Served) -> None:
+    task = promptatlas.task("reviews").few(2, seed=0)
+    with pytest.raises(NeedsError) as caught:
+        promptatlas.method(name).fit(lm, task, promptatlas.prompt("{text} It was {mask}", task.words))
+    assert caught.value.message == message.format(lm.name)
+    assert not served.asked
+
+
+def test_a_method_without_the_vocabulary_is_named_instead(lm: RemoteLM) -> None:
+    task = promptatlas.task("reviews").few(2, seed=0)
+    with pytest.raises(NeedsError, match="these do without: `in_context`"):
+        promptatlas.method("prompt_tuning").fit(lm, task, promptatlas.prompt("{text} It was {mask}", task.words))
+
+
+def test_parts_and_asks_that_need_more_are_refused_before_work(lm: RemoteLM, local: LocalLM, served: Served) -> None:
+    (row,) = some(lm, "{text}{mask}", "a")
+    parts = {"soft": vocabulary(local, 3, seed=0)}
+    with pytest.raises(CannotAttach, match="has no way in for the part `soft`"):
+        lm.encode([Template.parse("{@soft}{text}{mask}").render({"text": "a"})], parts)
+    with pytest.raises(CannotAttach, match="has no way in for the part `soft`"):
+        lm.read([Job(row, (Tokens((5,)),)), Job(row, (Tokens((5,)),), parts)])
+    for ask in (Vocabulary(), Hidden()):
+        with pytest.raises(ModelError, match=f"is remote, and doesn't answer `{type(ask).__name__}`"):
+            lm.read([Job(row, (Tokens((5,)),)), Job(row, (ask,))])
+    for refused in (lm.prefixes, lambda: lm.places("query"), lambda: lm.embed(["a"])):
+        with pytest.raises(ModelError, match="is remote"):
+            refused()
+    with pytest.raises(ModelError, match="a row without a slot"):
+        lm.read([Job(replace(row, slots=(), answer=(5, 6)), (Given(),))])
+    assert not served.asked
+
+
+def test_several_tokens_are_refused_before_work_where_there_is_no_echo(served: Served, tmp_path: Path) -> None:
+    served.echo = False
+    lm = connect(served, tmp_path)
+    with pytest.raises(ModelError) as caught:
+        promptatlas.prompt("{text} It was {mask}", SEVERAL).score(lm, TEXTS)
+    assert caught.value.message == (
+        f"`{lm.name}` doesn't echo, and words of several tokens or choices are read out of an echo"
+    )
+    assert len(served.asked) == 1  # the question itself
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_an_echo_that_is_refused_is_none(status: int, served: Served, tmp_path: Path) -> None:
+    served.bad = lambda body, count: Answer(status, b'{"error": {"message": "no echo"}}') if body.get("echo") else None
+    assert not connect(served, tmp_path).echoes()
+
+
+def test_absent_words_are_bounded_and_counted_where_there_is_no_echo(
+    served: Served, local: LocalLM, tmp_path: Path
+) -> None:
+    served.echo = False
+    lm = connect(served, tmp_path, top=3)
+    (row,) = some(lm, "{text} It was {mask}", "a film")
+    with torch.no_grad():
+        ((every,),) = local.read([Job(row, (Vocabulary(),))])
+    best = every.values[0].topk(3)
+    rare = int(every.values[0].argmin())
+    rare = next(i for i in every.values[0].argsort().tolist() if lm.spelling.told(i))
+    with pytest.warns(UserWarning, match=r"1 of 2 label words aren't among the 3 likeliest .* an upper bound stands"):
+        ((read,),) = lm.read([Job(row, (Tokens((int(best.indices[0]), rare), mass=True),))])
+    bound = min(float(best.values[-1]), math.log(1 - float(best.values.exp().sum())))
+    same(read.values[0], torch.tensor([float(best.values[0]), bound]))
+    assert float(every.values[0, rare]) <= bound
+    assert (lm.spent.absent, read.total.tolist()) == (1, [0.0])
+
+
+def test_a_token_that_cant_be_told_by_its_text_is_refused_where_there_is_no_echo(
+    served: Served, local: LocalLM, tmp_path: Path
+) -> None:
+    served.echo = False
+    lm = connect(served, tmp_path)
+    (row,) = some(lm, "{text} It was {mask}", "a film")
+    part = local.tokens("影")[1]  # a byte of a character
+    with pytest.raises(ModelError, match="can't be told by its text"):
+        lm.read([Job(row, (Tokens((part,)),))])
+    named = connect(served, tmp_path, extra={"return_tokens_as_token_ids": True})
+    with pytest.warns(UserWarning, match="an upper bound"):
+        named.read([Job(row, (Tokens((part,)),))])
+
+
+def test_an_answer_of_one_token_needs_no_echo(served: Served, local: LocalLM, tmp_path: Path) -> None:
+    served.echo = False
+    lm = connect(served, tmp_path, top=3000)
+    found = []
+    for one in (lm, local):
+        (row,) = some(one, "{text} It was {mask}", "a film")
+        with torch.no_grad():
+            found.append(
+                one.read(
+                    [
+                        Job(
+                            row.then(
+                                one.tokens("x")[:0]
+                                + local.word("good", Template.parse("{text} It was {mask}").before())
+                            ),
+                            (Given(),),
+                        )
+                    ]
+                )[0][0].values
+            )
+    same(*found)
+
+
+def test_a_rerun_asks_nothing_again_even_when_the_endpoint_is_down(served: Served, tmp_path: Path) -> None:
+    prompt = promptatlas.prompt("{text} It was {mask}", SEVERAL)
+    first = prompt.score(connect(served, tmp_path), TEXTS)
+    count = len(served.asked)
+    served.bad = lambda body, count: Answer(500)
+    again = connect(served, tmp_path)
+    assert torch.equal(prompt.score(again, TEXTS), first)
+    assert len(served.asked) == count
+    assert (again.spent.requests, again.spent.prompt, again.spent.kept) == (0, 0, count)
+
+
+def test_a_run_that_was_cut_pays_for_the_rest_alone(served: Served, tmp_path: Path) -> None:
+    texts = [f"film number {i}" for i in range(12)]
+    prompt = promptatlas.prompt("{text} It was {mask}", ONE)
+    settings: dict[str, Any] = {"top": 2000, "tries": 2, "flights": 2}
+    served.bad = lambda body, count: None if count <= 5 else Answer()  # it dies after five
+    with pytest.raises(RemoteError, match="can't be reached"):
+        prompt.score(connect(served, tmp_path, **settings), texts)
+    served.asked.clear()
+    served.bad = lambda body, count: None
+    lm = connect(served, tmp_path, **settings)
+    whole = prompt.score(lm, texts)
+    assert (len(served.asked), lm.spent.kept) == (7, 5)
+    assert torch.equal(whole, prompt.score(connect(served, tmp_path, cache=None, **settings), texts))
+
+
+def test_no_more_requests_are_in_flight_than_are_allowed(served: Served, tmp_path: Path) -> None:
+    flying, most = [0], [0]
+    complete = served.complete
+
+    def bad(body: dict[str, Any], count: int) -> None:
+        flying[0] += 1
+        most[0] = max(most[0], flying[0])
+
+    def twist(reply: Any) -> Any:
+        flying[0] -= 1
+        return reply
+
+    served.bad, served.twist = bad, twist
+    assert complete
+    lm = connect(served, tmp_path, top=2000, flights=3)
+    promptatlas.prompt("{text} It was {mask}", ONE).score(lm, [f"film number {i}" for i in range(20)])
+    assert 1 <= most[0] <= 3
+
+
+def test_a_reply_is_another_model_s_or_another_request_s_where_anything_differs(served: Served, tmp_path: Path) -> None:
+    prompt = promptatlas.prompt("{text} It was {mask}", ONE)
+    for settings in ({"top": 2000}, {"top": 2001}, {"top": 2000, "extra": {"return_tokens_as_token_ids": True}}):
+        prompt.score(connect(served, tmp_path, **settings), TEXTS[:1])
+    other = remote(served.url, "other", tokenizer=NAME, top=2000, cache=tmp_path / "replies.sqlite")
+    prompt.score(other, TEXTS[:1])
+    assert len(served.asked) == 4
+
+
+def test_the_key_goes_to_the_endpoint_and_nowhere_else(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    lm = connect(served, tmp_path, key="MY_KEY")
+    prompt = promptatlas.method("contextual_calibration").fit(
+        lm, promptatlas.task("reviews").few(2, seed=0), promptatlas.prompt("{text} It was {mask}", ONE)
+    )
+    assert {one.headers["Authorization"] for one in served.asked} == {f"Bearer {KEY}"}
+    promptatlas.save(prompt, tmp_path / "prompt")
+    lm.close()
+    for file in tmp_path.rglob("*"):
+        assert file.is_dir() or KEY.encode() not in file.read_bytes()
+    served.bad = lambda body, count: Answer(401, f'{{"error": {{"message": "wrong key {KEY}"}}}}'.encode())
+    with pytest.raises(RemoteError) as caught:
+        prompt.score(connect(served, tmp_path, key="MY_KEY"), ["new"])
+    assert KEY not in str(caught.value)
+    assert caught.value.message == f"`{served.url}` answers 401 Unauthorized: wrong key …"
+    assert caught.value.hint.startswith("the environment variable MY_KEY holds a key it doesn't take")
+
+
+def test_without_a_key_none_is_sent(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROMPTATLAS_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    connect(served, tmp_path).echoes()
+    assert "Authorization" not in served.asked[0].headers
+
+
+def test_a_saved_prompt_knows_its_model_by_address_and_name(
+    lm: RemoteLM, served: Served, local: LocalLM, tmp_path: Path
+) -> None:
+    task = promptatlas.task("reviews").few(2, seed=0)
+    prompt = promptatlas.method("contextual_calibration").fit(lm, task, promptatlas.prompt("{text} It was {mask}", ONE))
+    promptatlas.save(prompt, tmp_path / "prompt")
+    again = promptatlas.open(tmp_path / "prompt")
+    assert again.history[-1].lm == {
+        "name": f"{served.url}#{NAME}", "weights": f"{served.url}#{NAME}", "dtype": "remote",
+        "tokenizer": local.identity["tokenizer"],
+    }  # fmt: skip
+    named = remote(again.history[-1].lm["name"], cache=None)
+    assert torch.equal(again.score(named, TEXTS[:1]), prompt.score(lm, TEXTS[:1]))
+    with pytest.raises(promptatlas.ArtifactError, match="was learned on"):
+        again.score(local, TEXTS[:1])
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "message"),
+    [
+        ("localhost:8000", {}, "`localhost:8000` is no address of an endpoint"),
+        ("http://localhost/v1", {}, "`http://localhost/v1` doesn't say which model"),
+        ("http://me:pass@localhost/v1#m", {}, "the address of localhost holds a name or password, and addresses are saved with prompts"),
+        ("http://localhost/v1?key=secret#m", {}, "the address of localhost holds a query, and addresses are saved with prompts"),
+        ("http://localhost/v1#m", {"model": "n"}, "`http://localhost/v1#m` names a model, and so does model=`n`"),
+        ("http://localhost/v1#m", {"top": 0}, "`top` can't be 0"),
+        ("http://localhost/v1#m", {"window": 0}, "`window` can't be 0"),
+        ("http://localhost/v1#m", {"timeout": 0.0}, "`timeout` can't be 0"),
+        ("http://localhost/v1#m", {"extra": {"prompt": "x"}}, "`prompt` of a request isn't for `extra` to say"),
+    ],
+)  # fmt: skip
+def test_settings_that_cant_be(url: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        remote(url, **{"tokenizer": NAME, "cache": None, **settings})
+    assert caught.value.message == message
+    assert "secret" not in str(caught.value)
+    assert "pass@" not in str(caught.value)
+
+
+def test_a_tokenizer_that_isnt_found_by_the_model_s_name_has_to_be_given() -> None:
+    with pytest.raises(LoadError) as caught:
+        remote("http://localhost/v1", "no-such-model", cache=None)
+    told = "the tokenizer of `no-such-model` isn't found by the model's name, and texts are sent as its token ids"
+    assert caught.value.message == told
+    with pytest.raises(LoadError, match="the tokenizer of `nowhere`"):
+        remote("http://localhost/v1", "m", tokenizer="nowhere", cache=None)
+
+
+def test_a_cache_that_is_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a database, and longer than a header of one " * 9)
+    with pytest.raises(SettingError, match="which can't be opened: file is not a database"):
+        remote("http://localhost/v1", NAME, cache=tmp_path / "notes.txt")
+    with pytest.raises(SettingError, match="which can't be opened"):
+        remote("http://localhost/v1", NAME, cache=tmp_path / "notes.txt" / "below.sqlite")
+
+
+def test_replies_are_json(lm: RemoteLM, tmp_path: Path) -> None:
+    lm.echoes()
+    with sqlite3.connect(tmp_path / "replies.sqlite") as file:
+        ((request, reply),) = file.execute("SELECT * FROM replies").fetchall()
+    file.close()
+    assert len(request) == 64
+    assert reply.startswith('{"object": "text_completion"')
