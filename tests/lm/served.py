@@ -1,4 +1,4 @@
-"""A completions endpoint over `pocket-causal` in a thread of this process, as transformers runs it; and ways to be bad."""
+"""A completions endpoint over `pocket-causal`, as transformers runs it, in a thread; and ways to be bad."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -37,7 +37,14 @@ Bad = Callable[[dict[str, Any], int], Answer | None]  # a request, and how many 
 @cache
 def model() -> tuple[Any, Any]:
     folder = embedded()[NAME]
-    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(
+        folder
+    )
+
+
+@cache
+def spelled(i: int) -> str:
+    return str(model()[1].decode([i]))
 
 
 class Served:
@@ -110,7 +117,7 @@ class Served:
         return str(model()[1].decode(ids, skip_special_tokens=True))
 
     def token(self, i: int, named: bool) -> str:
-        return f"token_id:{i}" if named else str(model()[1].decode([i]))
+        return f"token_id:{i}" if named else spelled(i)
 
     def scores(self, ids: list[int], begin: int, top: int, *, named: bool) -> dict[str, Any]:
         logp = self.logits(ids).log_softmax(-1)

@@ -42,7 +42,10 @@ class LM(Protocol):
 
     @property
     def can(self) -> frozenset[str]:
-        """What it offers of {"logits", "hidden", "gradient", "generate", "weights", "prefix"}."""
+        """What it offers of {"logits", "vocabulary", "vectors", "hidden", "gradient", "generate", "weights", "prefix"}.
+
+        "logits" are those of tokens that are named, "vocabulary" those of all at once; "vectors" are its own of tokens.
+        """
 
     @property
     def device(self) -> torch.device:

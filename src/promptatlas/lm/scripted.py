@@ -43,7 +43,7 @@ class ScriptedLM:
         self.words = (*vocabulary, *MARKS)
         self.ids = {word: i for i, word in enumerate(self.words)}
         self.identity: Mapping[str, str] = {"weights": name, "tokenizer": " ".join(self.words)}
-        self.can = frozenset({"logits", "hidden"})
+        self.can = frozenset({"logits", "vocabulary", "vectors", "hidden"})
         self.width, self.hidden, self.device = len(self.words), len(embedding("")), torch.device("cpu")
         self.dtype = "float32"
         self.head = self.hidden

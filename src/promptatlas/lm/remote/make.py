@@ -57,7 +57,12 @@ def remote(
         LoadError: the tokenizer can't be read.
     """
     where, name = _parted(url, model)
-    for what, value in {"top": top, "flights": flights, "tries": tries, "window": window or 1}.items():
+    for what, value in {
+        "top": top,
+        "flights": flights,
+        "tries": tries,
+        "window": 1 if window is None else window,
+    }.items():
         if value < 1:
             raise SettingError(f"`{what}` can't be {value}", hint="give 1 or more")
     if timeout <= 0:
