@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.lm.served import NAME, Answer, Served, serving
 
 import promptatlas
 from promptatlas.data.view import One
@@ -21,8 +20,10 @@ from promptatlas.lm.remote.lm import RemoteLM
 from promptatlas.lm.remote.make import remote
 from promptatlas.parts.tokens import Tokens as RealTokens
 from promptatlas.parts.vectors import vocabulary
+from promptatlas.testing.endpoint import Answer, Served, endpoint
 from promptatlas.text.template import Template
 
+NAME = "pocket-causal"
 TEXTS = ["a gorgeous, witty film", "a dreadful bore", "电影很好看", ""]
 ONE = {"positive": "good", "negative": "bad"}
 SEVERAL = {"positive": "simply wonderful", "negative": ["bad", "hardly bearable"]}
@@ -38,7 +39,7 @@ def local() -> LocalLM:
 
 @pytest.fixture
 def served() -> Iterator[Served]:
-    with serving() as one:
+    with endpoint() as one:
         yield one
 
 

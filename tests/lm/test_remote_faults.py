@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.lm.served import NAME, Answer, Served, serving
 
 import promptatlas
 from promptatlas.errors import RemoteError
 from promptatlas.lm.ask import Decode, Job
 from promptatlas.lm.remote.lm import RemoteLM
 from promptatlas.lm.remote.make import remote
+from promptatlas.testing.endpoint import Answer, Served, endpoint
 from promptatlas.text.template import Template
 
+NAME = "pocket-causal"
 PROMPT = promptatlas.prompt("{text} It was {mask}", {"positive": "good", "negative": "bad"})
 SEVERAL = promptatlas.prompt("{text} It was {mask}", {"positive": "simply wonderful", "negative": "bad"})
 USABLE = "is it an OpenAI-compatible completions endpoint that gives log-probabilities?"
@@ -27,7 +28,7 @@ Slept = list[float]
 
 @pytest.fixture
 def served() -> Iterator[Served]:
-    with serving() as one:
+    with endpoint() as one:
         yield one
 
 
@@ -142,7 +143,7 @@ def test_an_endpoint_that_hangs_is_slow(served: Served, connect: Any, slept: Sle
 
 
 def test_an_endpoint_that_is_away_cant_be_reached(slept: Slept) -> None:
-    with serving() as gone:
+    with endpoint() as gone:
         url = gone.url
     error = fails(remote(url, NAME, cache=None, tries=2, sleep=slept.append))
     assert error.message.startswith(f"`{url}` can't be reached: ")
