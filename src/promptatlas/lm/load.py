@@ -73,6 +73,8 @@ def load(
     """
     if dtype not in DTYPES:
         raise SettingError(f"there is no dtype `{dtype}`", hint=near(dtype, DTYPES))
+    if "://" in str(name):
+        raise LoadError(f"`{name}` is an address, and no model of this machine", hint="promptatlas.remote(ADDRESS)")
     folder = embedded().get(str(name), name)
     there = _device(device)
     if (Path(folder) / ADAPTER).is_file():

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from promptatlas.lm.load import embedded
+from promptatlas.lm.load import embedded, quiet
 
 
 class Asked(NamedTuple):
@@ -38,7 +38,8 @@ class Answer(NamedTuple):
 @cache
 def _model(name: str) -> tuple[Any, Any]:
     folder = embedded().get(name, name)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with quiet():
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return model.eval(), AutoTokenizer.from_pretrained(folder)
 
 

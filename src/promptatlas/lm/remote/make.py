@@ -80,9 +80,9 @@ def remote(
     return RemoteLM(wire, name, Tokenizer(backend, causal=True), window=size, top=top, extra=extra or {})
 
 
-def is_address(name: object) -> bool:
+def is_address(name: str) -> bool:
     """Whether a model's name is an address."""
-    return isinstance(name, str) and name.startswith(("http://", "https://"))
+    return name.startswith(("http://", "https://"))
 
 
 def _parted(url: str, model: str | None) -> tuple[str, str]:
