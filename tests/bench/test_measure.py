@@ -63,7 +63,7 @@ def test_the_commonest_tag_of_all_is_every_items():
 def test_a_contender_is_measured_on_tags():
     contender = Contender("tagged", (FineTuning(steps=2),))
     figures, learned, hits = measured(contender, tiny("bert"), toy_tags(test=4), toy_tags_prompt())
-    assert set(figures) == {"span_f1", "trained", "stored", "seconds"}
+    assert set(figures) == {"span_f1", "trained", "stored", "seconds", "answering"}
     assert learned.labels == toy_tags().labels
     assert hits == ""
 

@@ -33,7 +33,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "fine_tuning": {"steps": 3, "batch": 4},
     "ia3": {"steps": 3, "batch": 4},
     "in_context": {"k": 2},
-    "ipet": {"repeats": 2, "generations": 1, "steps": 20, "lr": 3e-3, "unlabeled_batch": 4, "student_steps": 2},
+    "ipet": {"repeats": 2, "generations": 1, "steps": 20, "lr": 3e-3, "unlabeled_batch": 2, "student_steps": 2},
     "kate": {"k": 2},
     "knowprompt": {"steps": 3, "batch": 4},
     "kpt": {"rare": 0.0},

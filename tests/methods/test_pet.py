@@ -16,9 +16,9 @@ from promptatlas.train.run import Cancelled, Event, Run
 
 TASK = toy(unlabeled=32)
 OTHER = ("Just {mask} ! {text}",)
-QUICK = Pet(patterns=OTHER, repeats=1, steps=150, batch=8, lr=3e-3, unlabeled_batch=4, student_steps=100)
+QUICK = Pet(patterns=OTHER, repeats=1, steps=60, batch=8, lr=3e-3, unlabeled_batch=2, student_steps=60)
 QUICK_I = IPet(
-    patterns=OTHER, repeats=1, generations=1, growth=1.5, steps=20, lr=3e-3, unlabeled_batch=4, student_steps=20
+    patterns=OTHER, repeats=1, generations=1, growth=1.5, steps=20, lr=3e-3, unlabeled_batch=2, student_steps=20
 )
 
 

@@ -17,10 +17,13 @@ from promptatlas.data.example import Example, Target
 from promptatlas.data.metric import measure
 from promptatlas.data.task import Task
 from promptatlas.errors import SettingError
+from promptatlas.lm.cost import counted
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.train.needs import Method, chained
 from promptatlas.train.run import Run
+
+ANSWERING = "answering"
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ class Found(NamedTuple):
 def measured(contender: Contender, lm: LM, task: Task, prompt: Prompt, *, begin: Callable[[], Run] = Run) -> Found:
     """Fit a contender to `train`, and measure it on `test`.
 
-    Figures are the task's metric on `test`, `trained` (numbers that were trained), `stored` (bytes of the saved prompt)
-    and `seconds` (of the processor, to fit and to answer). Texts are written greedily, the likeliest token at a time.
+    Figures are the task's metric on `test`, `trained` (numbers that were trained), `stored` (bytes of the saved
+    prompt), `seconds` (of the processor, to fit and to answer) and `answering` (operations an answer). Texts are
+    written greedily, the likeliest token at a time.
 
     Args:
         contender: what takes part.
@@ -79,11 +83,13 @@ def measured(contender: Contender, lm: LM, task: Task, prompt: Prompt, *, begin:
     clock = Clock()
     with clock.running():
         learned = chained(contender.name, contender.methods, lm, task, prompt, run=begin())
-        answers = [one.value for one in learned.predict(lm, task.test)]
+        with counted(lm) as cost:
+            answers = [one.value for one in learned.predict(lm, task.test)]
     trained = sum(int(step.figures.get("trained", 0)) for step in learned.history)
     with tempfile.TemporaryDirectory() as folder:
         stored = size(save(learned, Path(folder) / "prompt"))
-    return Found(_figures(task, answers, clock, trained, stored), learned, _hits(task, answers))
+    figures = _figures(task, answers, clock, trained, stored)
+    return Found({**figures, ANSWERING: cost.each(len(answers))["operations"]}, learned, _hits(task, answers))
 
 
 def _hits(task: Task, answers: Sequence[Target]) -> str:

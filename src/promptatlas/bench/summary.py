@@ -20,7 +20,7 @@ from promptatlas.bench.worth import worth
 WORTH = "Labels of each class that one method saves beside another, over the scores both come to"
 WORTH_HEADS = ("method", "beside", "task", "language model", "labels saved", "scores", "measured at")
 POINTS = ("bleu", "chrf")  # scores out of a hundred
-COSTS = ("trained", "stored", "seconds", "steps", "operations", "enough")  # figures that aren't a score
+COSTS = ("trained", "stored", "seconds", "steps", "operations", "enough", "answering")  # figures that aren't a score
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,8 @@ def _report(lm: str, shots: int, cells: Sequence[Cell], tasks: Sequence[str]) ->
         Column(heading="steps to 95 %", figure="enough", unit="count"),
         Column(heading="seconds", figure="seconds", unit="seconds"),
     ]
+    if any("answering" in one.figures for one in cells):
+        costs.append(Column(heading="operations an answer", figure="answering", unit="count"))
     return Report(title=f"{lm}, {shots} labels a class", cells=tuple(cells), columns=(*columns, *costs))
 
 

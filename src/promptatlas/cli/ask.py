@@ -20,6 +20,7 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Ask a model for the likeliest words at a slot: "Paris is the capital of {mask}."."""
+    from promptatlas.prompting.explain import likeliest
     from promptatlas.text.template import Template
 
     asked = Template.parse(template)
@@ -27,9 +28,11 @@ def ask(
     with show.Bar() as bar:
         found = model(lm, device, dtype, bar)
         bar.step("asking")
-        tops = likeliest(found, asked.render({}), {}, top)
+        (row,) = found.encode([asked.render({})], {})
+        tops = likeliest(found, row, {}, top)
         slots: list[dict[str, Any]] = [
-            {"slot": slot, "top": words} for slot, words in zip(asked.slots, tops, strict=True)
+            {"slot": slot, "top": [one._asdict() for one in words]}
+            for slot, words in zip(asked.slots, tops, strict=True)
         ]
     if as_json:
         show.data({"lm": lm, "template": template, "slots": slots})
@@ -50,22 +53,3 @@ def _check(template: Any, top: int) -> None:
         )
     if not template.slots:
         raise TemplateError(f"`{template}` has no slot", hint="write {mask} where the word is wanted")
-
-
-def likeliest(lm: Any, runs: Any, parts: Any, top: int) -> list[list[dict[str, Any]]]:
-    """Of each slot of a rendered row, the likeliest words: each with its token and its probability."""
-    import torch
-
-    from promptatlas.lm.ask import Job, Vocabulary
-
-    (row,) = lm.encode([runs], parts)
-    with torch.no_grad():
-        ((read,),) = lm.read([Job(row, (Vocabulary(),), parts)])
-    slots = []
-    for values in read.values:
-        best = values.float().exp().topk(min(top, values.shape[-1]))
-        ids, pieces = best.indices.tolist(), lm.pieces(best.indices.tolist())
-        words = [lm.text([one]).strip() or piece for one, piece in zip(ids, pieces, strict=True)]
-        rows = zip(words, pieces, best.values.tolist(), strict=True)
-        slots.append([{"word": word, "token": piece, "probability": p} for word, piece, p in rows])
-    return slots

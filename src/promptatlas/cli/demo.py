@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptatlas.cli import print as show
-from promptatlas.cli.ask import likeliest
 from promptatlas.cli.files import put
 from promptatlas.cli.options import POCKET, Json, model
 from promptatlas.errors import SettingError
@@ -158,8 +157,11 @@ def _samples(lm: "LM", task: "Task", prompt: "Prompt | Ensemble") -> "list[Sampl
 
 def _words(lm: "LM", prompt: "Prompt", example: "Example") -> dict[str, float]:
     """The likeliest words at the slot."""
-    (top,) = likeliest(lm, prompt.render(lm, example), prompt.parts, WORDS)
-    return {one["word"]: one["probability"] for one in top}
+    from promptatlas.prompting.explain import likeliest
+
+    (row,) = lm.encode([prompt.render(lm, example)], prompt.parts)
+    (top,) = likeliest(lm, row, prompt.parts, WORDS)
+    return {one.word: one.probability for one in top}
 
 
 def _columns(tasks: "Sequence[Task]") -> "tuple[Column, ...]":

@@ -50,19 +50,24 @@ def evaluate(
         for one in members(prompt):
             check_fit(one, found)
         how = decoding(prompt, model, beams, max_new)
+        from promptatlas.lm.cost import counted
+
         began = time.perf_counter()
-        measures = measured(prompt, model, found, examples, bar, how)
+        with counted(model) as cost:
+            measures = measured(prompt, model, found, examples, bar, how)
         seconds = time.perf_counter() - began
         if split == "test" and {one.key for one in found.train} & {one.key for one in examples}:
             show.note(f"`{found.name}` is one file: its test examples may be what the prompt was learned from")
+    each = cost.each(len(examples))
     if as_json:
         metrics = {name: one.value for name, one in measures.items()}
         intervals = {name: [one.low, one.high] for name, one in measures.items()}
         about = {"task": found.name, "split": split, "lm": model.name, "seconds": round(seconds, 3)}
-        show.data({"metrics": metrics, "intervals": intervals, "examples": len(examples), **about})
+        show.data({"metrics": metrics, "intervals": intervals, "examples": len(examples), **about, "each": each})
         return
     rows = [(one.name, one.value, one.low, one.high) for one in measures.values()]
     show.table(("metric", "value", "low", "high"), rows, title=f"{found.name}, {len(examples):,} {split} examples")
+    show.text(show.spent(each))
 
 
 def measured(

@@ -41,6 +41,11 @@ def feed(file: str) -> Iterator[Item]:
         raise DataError(f"{file}: can't be opened: {error.strerror}", hint="give a file, or - for stdin") from error
 
 
+def given(text: str) -> Item:
+    """The one item of an argument: a text, or an object. Raises DataError: an object that isn't one."""
+    return Item("EXAMPLE", read_object(text, "EXAMPLE") if text.lstrip().startswith("{") else text)
+
+
 def _items(suffix: str, name: str, lines: Iterable[bytes]) -> Iterator[Item]:
     decoded = _decoded(name, lines)
     if suffix in TABLES:

@@ -13,4 +13,4 @@ def put(path: Path, text: str) -> None:
         fresh.replace(path)
     except OSError as error:
         fresh.unlink(missing_ok=True)
-        raise SettingError(f"`{path}` can't be written: {error.strerror}", hint="give another --out") from error
+        raise SettingError(f"`{path}` can't be written: {error.strerror}", hint="give another file") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from promptatlas.cli.explain import first, rounded
+from promptatlas.cli.vectors import first, rounded
 from promptatlas.lm.lm import LM
 from promptatlas.parts.prefix import Prefix
 from promptatlas.parts.reparam import MLPPrefix, flat

@@ -17,6 +17,7 @@ from promptatlas.cli.bench import bench
 from promptatlas.cli.demo import demo
 from promptatlas.cli.doctor import doctor
 from promptatlas.cli.evaluate import evaluate
+from promptatlas.cli.explain import explain
 from promptatlas.cli.export import export, import_
 from promptatlas.cli.fit import fit
 from promptatlas.cli.methods import methods
@@ -41,6 +42,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = {
     "auto": auto,
     "predict": predict,
     "evaluate": evaluate,
+    "explain": explain,
     "ask": ask,
     "methods": methods,
     "show": show_prompt,

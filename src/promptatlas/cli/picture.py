@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from promptatlas.cli.explain import begun, made
+from promptatlas.cli.vectors import begun, made
 from promptatlas.errors import SettingError, WordError, near
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,7 @@ def predict(
     chunk: Annotated[int, typer.Option(help="How many are read before the first is answered.")] = CHUNK,
     beams: Beams = None,
     max_new: MaxNew = None,
+    cost: Annotated[bool, typer.Option(help="Say on stderr what an answer took.")] = False,
 ) -> None:
     """Answer with a saved prompt: a JSON line for each text, in order, of any number.
 
@@ -49,11 +51,20 @@ def predict(
     with show.Bar(quiet=sys.stdout.isatty()) as bar:
         prompt, model = saved(folder, lm, device, dtype, bar)
         how = decoding(prompt, model, beams, max_new)
+        from promptatlas.lm.cost import counted
+
         bar.step("predicting")
-        for some in _chunks(first, items, chunk):
-            for answer in _answers(prompt, model, some, how):
-                show.line(_line(answer) if how is None else {"text": answer.value, "probability": answer.confidence})
-            bar.advance(len(some))
+        told = 0
+        with counted(model) if cost else nullcontext() as spending:
+            for some in _chunks(first, items, chunk):
+                for answer in _answers(prompt, model, some, how):
+                    show.line(
+                        _line(answer) if how is None else {"text": answer.value, "probability": answer.confidence}
+                    )
+                told += len(some)
+                bar.advance(len(some))
+    if spending is not None:
+        show.note(show.spent(spending.each(told)))
 
 
 def _line(answer: "Answer") -> dict[str, Any]:
@@ -86,7 +97,7 @@ def _answers(prompt: Any, lm: Any, items: Sequence[Item], how: "Decode | None") 
     """Answers in order. Where one can't be given, those before it are, and the error says where it stands."""
     try:
         for item in items:
-            _check(prompt, item)
+            check(prompt, item)
         answers = prompt.predict(lm, [item.value for item in items], how=how)
     except PromptAtlasError:
         yield from _one_by_one(prompt, lm, items, how)
@@ -96,7 +107,7 @@ def _answers(prompt: Any, lm: Any, items: Sequence[Item], how: "Decode | None") 
 
 def _one_by_one(prompt: Any, lm: Any, items: Sequence[Item], how: "Decode | None") -> "Iterator[Answer]":
     for item in items:
-        _check(prompt, item)
+        check(prompt, item)
         try:
             (answer,) = prompt.predict(lm, [item.value], how=how)
         except PromptAtlasError as error:
@@ -104,8 +115,8 @@ def _one_by_one(prompt: Any, lm: Any, items: Sequence[Item], how: "Decode | None
         yield answer
 
 
-def _check(prompt: Any, item: Item) -> None:
-    """Whether the item has what the template shows. Raises DataError with file and line."""
+def check(prompt: Any, item: Item) -> None:
+    """Whether the item has what the template shows. Raises DataError that says where it stands."""
     one = members(prompt)[0]
     wanted = [name for name in one.template.fields if name not in added(one.view)]
     wanted += [one.view.field] if isinstance(one.view, Choices) else []

@@ -111,6 +111,12 @@ def shown(value: Cell) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+def spent(each: Mapping[str, float]) -> str:
+    """What an answer took, of its passes, tokens and operations."""
+    passes, tokens, operations = (each[name] for name in ("passes", "tokens", "operations"))
+    return f"an answer took {passes:.3g} passes, {tokens:,.1f} tokens, {operations:.3g} operations"
+
+
 class Bar:
     """What is being done and how far it is, on stderr, from two seconds on, and only on a terminal.
 

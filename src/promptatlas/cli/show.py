@@ -149,7 +149,7 @@ def _part(prompt: "Prompt", name: str, lm: Any) -> dict[str, Any]:
         return described | layers.explained(prompt, name, lm)
     if lm is None or part.site != "inputs":
         return described
-    from promptatlas.cli.explain import explained
+    from promptatlas.cli.vectors import explained
 
     return described | explained(prompt, name, lm)
 

@@ -86,6 +86,8 @@ def _write(lm: "LocalLM", jobs: Sequence[Job], how: Decode, after: Any) -> list[
     flight.shift = shift(jobs[0].parts)
     with flying(_copied(flight, copies)):
         out = lm.model.generate(**inputs, **_settings(lm, how), **_stopping(lm, how, begin))
+    first = begin * copies + (ids.shape[1] if lm.kind == "seq2seq" else 0)  # transformers repeats rows before it reads
+    lm.spent.add(len(jobs) * (first + copies * (len(out.logits) - 1)), len(out.logits))
     texts = [_text(lm, ids, logp, how) for ids, logp in _rows(lm, out, begin, how)]
     return [texts[i * how.n : (i + 1) * how.n] for i in range(len(jobs))]
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from promptatlas.lm.ask import Decode, Job, Reading, Text
+from promptatlas.lm.cost import Spent
 from promptatlas.lm.places import Spot
 from promptatlas.lm.row import Row
 from promptatlas.lm.site import Part
@@ -27,6 +28,7 @@ class LM(Protocol):
         width: of the input vectors.
         hidden: of the states.
         head: of what enters the output projection (differs from `hidden` in a few families).
+        spent: what it has been made to read and to write so far.
     """
 
     name: str
@@ -35,6 +37,7 @@ class LM(Protocol):
     width: int
     hidden: int
     head: int
+    spent: Spent
 
     @property
     def identity(self) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from promptatlas.lm import engine, room, ways
 from promptatlas.lm.ask import Decode, Hidden, Job, Reading, Text
 from promptatlas.lm.attention import Attention, find
 from promptatlas.lm.blocks import install
+from promptatlas.lm.cost import Spent
 from promptatlas.lm.doors import (
     Flight,
     Points,
@@ -33,7 +34,6 @@ from promptatlas.lm.kind import Layout
 from promptatlas.lm.lm import Kind
 from promptatlas.lm.places import Spot, spots
 from promptatlas.lm.row import Row
-from promptatlas.lm.sheet import Spent
 from promptatlas.lm.shift import check_shift, shift
 from promptatlas.lm.site import ActivationsPart, InputsPart, Part, WeightsPart
 from promptatlas.lm.tokens import Tokenizer

@@ -74,7 +74,7 @@ class Pass:
         pack = self.packs(lines, body) or (kind == "seq2seq" and self.packs(lines, written))
         sheet = self.sheet(lines, body, pack=pack, answers=kind == "causal")
         head = sheet if kind != "seq2seq" else self.sheet(lines, written, pack=pack)
-        self.lm.spent.add(sheet, head if head is not sheet else None)
+        self.lm.spent.add(sheet.ids.numel() + (head.ids.numel() if head is not sheet else 0))
         asked = [
             (self.jobs[i], _where(self.jobs[i], line, n, head, kind)) for n, line in enumerate(lines) for i in line.jobs
         ]
@@ -96,7 +96,7 @@ class Pass:
         """Keys and values of some beginnings (lines without jobs), each with those it goes on from."""
         rows = [line.ids[line.begin :] for line in lines]
         sheet = self.sheet(lines, rows, pack=self.packs(lines, rows))
-        self.lm.spent.add(sheet, None)
+        self.lm.spent.add(sheet.ids.numel())
         record: list[tuple[Tensor, Tensor]] = []
         flight = Flight(
             self.tables.splice(self.lm, lines, sheet), prefixed(self.lm, lines, fronts), None, self.after, record=record

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from promptatlas.errors import CannotAttach, ModelError, TooLong
 from promptatlas.lm.ask import Against, Ask, Decode, Given, Hidden, Job, Places, Read, Reading, Text, Tokens, Vocabulary
+from promptatlas.lm.cost import Spent
 from promptatlas.lm.kind import Layout
 from promptatlas.lm.lm import Kind
 from promptatlas.lm.places import Spot
@@ -46,7 +47,7 @@ class ScriptedLM:
         self.can = frozenset({"logits", "vocabulary", "vectors", "hidden"})
         self.width, self.hidden, self.device = len(self.words), len(embedding("")), torch.device("cpu")
         self.dtype = "float32"
-        self.head = self.hidden
+        self.head, self.spent = self.hidden, Spent()
         self.special = frozenset(self.ids[mark] for mark in MARKS)
         self.mask = None if kind == "causal" else self.ids[MASK]
         self.layout = Layout(kind, hole_id=self.mask, decoder_start=self.ids[START])
@@ -89,6 +90,7 @@ class ScriptedLM:
         for job in jobs:
             for name, part in job.parts.items():
                 _check(name, part)
+            self.spent.add(len(job.row))
             yield tuple(self._read(ask, job.row) for ask in job.asks)
 
     def generate(self, jobs: Sequence[Job], how: Decode) -> list[list[Text]]:

@@ -70,24 +70,6 @@ class Sheet:
         return row, column + token
 
 
-@dataclass
-class Spent:
-    """What a model has been made to read.
-
-    Attributes:
-        passes: through the model's body (an encoder's and its decoder's count as one).
-        tokens: positions of those passes, padding included.
-    """
-
-    passes: int = 0
-    tokens: int = 0
-
-    def add(self, sheet: Sheet, other: Sheet | None) -> None:
-        """One pass more."""
-        self.passes += 1
-        self.tokens += sheet.ids.numel() + (0 if other is None else other.ids.numel())
-
-
 def padded(rows: Sequence[Sequence[int]], fill: int, *, left: bool, device: torch.device) -> tuple[Tensor, Tensor]:
     """[rows, length] of ids, and [rows, length] of what is real."""
     length = max(map(len, rows))
