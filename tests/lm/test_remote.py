@@ -16,6 +16,7 @@ from promptatlas.errors import CannotAttach, LoadError, ModelError, NeedsError, 
 from promptatlas.lm.ask import Decode, Given, Hidden, Job, Tokens, Vocabulary
 from promptatlas.lm.load import load
 from promptatlas.lm.local import LocalLM
+from promptatlas.lm.named import named
 from promptatlas.lm.remote.lm import RemoteLM
 from promptatlas.lm.remote.make import remote
 from promptatlas.parts.tokens import Tokens as RealTokens
@@ -85,6 +86,7 @@ def test_one_request_reads_all_words_that_are_among_the_likeliest(served: Served
     assert [one.body["max_tokens"] for one in served.asked] == [1, 1]
     tokens = sum(len(one.body["prompt"]) for one in served.asked)
     assert (lm.spent.requests, lm.spent.prompt, lm.spent.written, lm.spent.kept) == (2, tokens, 2, 0)
+    assert (lm.spent.passes, lm.spent.tokens) == (2, tokens + 2)
 
 
 def test_tokens_are_told_by_ids_where_the_endpoint_names_them(served: Served, local: LocalLM, tmp_path: Path) -> None:
@@ -151,6 +153,16 @@ def test_a_prompt_that_writes_answers_with_the_local_texts(lm: RemoteLM, local: 
     assert [one.value for one in prompt.predict(lm, TEXTS[:2], how=how)] == [
         one.value for one in prompt.predict(local, TEXTS[:2], how=how)
     ]
+
+
+def test_probes_are_written_by_the_endpoint(lm: RemoteLM) -> None:
+    task = promptatlas.task("reviews").few(2, seed=0)
+    prompt = promptatlas.prompt("{text} It was {mask}", task.words)
+    settings = {"k": 2, "draws": 1, "length": 12, "shortest": 1, "source": "written"}
+    with pytest.raises(SettingError, match="the completions protocol has no word for `top_k`"):
+        promptatlas.method("entropy_order", **settings).fit(lm, task, prompt)
+    fitted = promptatlas.method("entropy_order", **settings, top_k=0).fit(lm, task, prompt)
+    assert fitted.history[-1].figures["orders"] == 2
 
 
 def test_sampling_takes_its_seed_and_a_row_that_comes_again_is_drawn_anew(lm: RemoteLM, served: Served) -> None:
@@ -379,6 +391,15 @@ def test_without_a_key_none_is_sent(served: Served, tmp_path: Path, monkeypatch:
     assert "Authorization" not in served.asked[0].headers
 
 
+@pytest.mark.parametrize("wrong", ["schlüssel", "two\nlines"])
+def test_a_key_that_is_none_isnt_shown(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMPTATLAS_API_KEY", wrong)
+    with pytest.raises(SettingError) as caught:
+        remote("http://localhost/v1", NAME, cache=None)
+    assert caught.value.message == "the key in PROMPTATLAS_API_KEY has letters that no key has"
+    assert wrong not in str(caught.value)
+
+
 def test_a_saved_prompt_knows_its_model_by_address_and_name(
     lm: RemoteLM, served: Served, local: LocalLM, tmp_path: Path
 ) -> None:
@@ -425,6 +446,15 @@ def test_a_tokenizer_that_isnt_found_by_the_model_s_name_has_to_be_given() -> No
     assert caught.value.message == told
     with pytest.raises(LoadError, match="the tokenizer of `nowhere`"):
         remote("http://localhost/v1", "m", tokenizer="nowhere", cache=None)
+
+
+def test_an_address_is_a_name_where_names_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert isinstance(named("http://localhost/v1#pocket-causal"), RemoteLM)
+    assert (tmp_path / ".cache/promptatlas/replies.sqlite").is_file()
+    assert isinstance(named(NAME, "cpu"), LocalLM)
+    with pytest.raises(LoadError, match="is an address, and no model of this machine"):
+        load("http://localhost/v1#pocket-causal")
 
 
 def test_a_cache_that_is_another_file_is_refused(tmp_path: Path) -> None:

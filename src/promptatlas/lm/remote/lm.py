@@ -19,7 +19,7 @@ from promptatlas.lm.lm import Kind
 from promptatlas.lm.places import Spot
 from promptatlas.lm.remote.reply import NoEcho, echoed, following
 from promptatlas.lm.remote.spelling import Spelling
-from promptatlas.lm.remote.wire import Spent, Wire
+from promptatlas.lm.remote.wire import Paid, Wire
 from promptatlas.lm.remote.write import write
 from promptatlas.lm.row import Row
 from promptatlas.lm.site import InputsPart, Part
@@ -67,7 +67,7 @@ class RemoteLM:
         self._echoes: bool | None = None
 
     @property
-    def spent(self) -> Spent:
+    def spent(self) -> Paid:
         """What was asked of the endpoint so far."""
         return self.wire.spent
 
@@ -228,7 +228,7 @@ class RemoteLM:
                 f"{told}, and it doesn't echo",
                 hint=f"use another word, or an endpoint that echoes; of vLLM: extra={{'{IDS}': True}}",
             )
-        self.spent.add(absent=len(absent))
+        self.spent.count(absent=len(absent))
         told = f"{len(absent)} of {asked} label words aren't among the {self.top} likeliest of `{self.name}`"
         warn(f"{told}, which doesn't echo: an upper bound stands for their probability", stacklevel=4)
 

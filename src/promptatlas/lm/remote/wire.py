@@ -15,6 +15,7 @@ from weakref import finalize
 import httpx2
 
 from promptatlas.errors import RemoteError, SettingError
+from promptatlas.lm.cost import Spent
 from promptatlas.lm.remote.replies import Body, Replies, key
 
 T = TypeVar("T")
@@ -24,13 +25,13 @@ PATIENCE = 600.0  # an endpoint that wants to be left alone for longer gives an 
 
 
 @dataclass
-class Spent:
-    """What a remote model has been asked for so far.
+class Paid(Spent):
+    """What a remote model has been asked for so far: passes are its answers, tokens those of requests and answers.
 
     Attributes:
         requests: that were sent, those tried again too.
-        prompt: tokens of answered requests.
-        written: tokens that came back for them.
+        prompt: tokens of requests that were answered.
+        written: tokens of the answers.
         kept: requests answered from the replies on disk, for nothing.
         absent: label words whose probability is a bound alone (see `RemoteLM`).
     """
@@ -42,11 +43,11 @@ class Spent:
     absent: int = 0
     _lock: Any = field(default_factory=Lock, repr=False, compare=False)
 
-    def add(self, **counts: int) -> None:
-        """Count; threads don't meet."""
+    def count(self, **counts: int) -> None:
+        """So many more; threads don't meet."""
         with self._lock:
-            for name, count in counts.items():
-                setattr(self, name, getattr(self, name) + count)
+            for name, more in counts.items():
+                setattr(self, name, getattr(self, name) + more)
 
 
 class Wire:
@@ -63,18 +64,13 @@ class Wire:
         sleep: Callable[[float], object],
     ) -> None:  # fmt: skip
         """Nothing is sent yet. `key` is the name of the environment variable that holds one."""
-        self.url, self.replies, self.spent = url, replies, Spent()
+        self.url, self.replies, self.spent = url, replies, Paid()
         self._flights, self._tries, self._timeout, self._seed, self._sleep = flights, tries, timeout, seed, sleep
         self._key, self._variable = os.environ.get(key, "").strip(), key
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        try:
-            self._client = httpx2.Client(
-                timeout=timeout, headers=headers, limits=httpx2.Limits(max_connections=flights)
-            )
-        except UnicodeEncodeError as error:  # its text would show the key
-            raise SettingError(
-                f"the key in {key} has other letters than ASCII", hint="is it whole?"
-            ) from error.with_traceback(None)
+        if not self._key.isascii() or not self._key.isprintable():  # an error further on would show it
+            raise SettingError(f"the key in {key} has letters that no key has", hint="is it that of this endpoint?")
+        self._client = httpx2.Client(timeout=timeout, headers=headers, limits=httpx2.Limits(max_connections=flights))
         finalize(self, self._client.close)
 
     def ask(self, bodies: Sequence[Body], read: Reading[T]) -> list[T]:
@@ -94,7 +90,7 @@ class Wire:
                 new[name] = body
             else:
                 found[name] = self._read(kept, body, read)
-                self.spent.add(kept=1)
+                self.spent.count(kept=1)
         found |= self._fetch(new, read)
         return [found[name] for name in named]
 
@@ -121,10 +117,11 @@ class Wire:
         if self.replies is not None:
             self.replies.put(name, reply)
         usage = json.loads(reply).get("usage") or {}
-        self.spent.add(
-            prompt=int(usage.get("prompt_tokens") or len(body["prompt"])),
-            written=int(usage.get("completion_tokens") or 0),
+        prompt, written = (
+            int(usage.get("prompt_tokens") or len(body["prompt"])),
+            int(usage.get("completion_tokens") or 0),
         )
+        self.spent.count(passes=1, tokens=prompt + written, prompt=prompt, written=written)
         return found
 
     def _sent(self, name: str, body: Body, stopped: Event) -> str:
@@ -132,7 +129,7 @@ class Wire:
         draw = Random(f"{self._seed} {name}")  # a request waits as long whatever its company
         why = ""
         for attempt in range(self._tries):
-            self.spent.add(requests=1)
+            self.spent.count(requests=1)
             asked = 0.0
             try:
                 answer = self._client.post(f"{self.url}/completions", json=dict(body))

@@ -40,7 +40,7 @@ def _check(lm: "RemoteLM", jobs: Sequence[Job], how: Decode) -> None:
     plain = Decode()
     for name in ("top_k", "beams", "forbid"):
         if getattr(how, name) != getattr(plain, name):
-            hint = "leave it out; what the endpoint itself has more of goes into `extra`"
+            hint = f"leave it out: {name}={getattr(plain, name)}; what the endpoint has more of goes into `extra`"
             raise SettingError(f"the completions protocol has no word for `{name}`", hint=hint)
     if how.n > 1 and how.temperature <= 0:
         raise SettingError(f"{how.n} texts a row need sampling", hint="give a temperature above 0")
