@@ -408,7 +408,7 @@ def test_a_saved_prompt_knows_its_model_by_address_and_name(
     promptatlas.save(prompt, tmp_path / "prompt")
     again = promptatlas.open(tmp_path / "prompt")
     assert again.history[-1].lm == {
-        "name": f"{served.url}#{NAME}", "weights": f"{served.url}#{NAME}", "dtype": "remote",
+        "name": f"{served.url}#{NAME}", "weights": f"{served.url}#{NAME}", "dtype": "float32",
         "tokenizer": local.identity["tokenizer"],
     }  # fmt: skip
     named = remote(again.history[-1].lm["name"], cache=None)

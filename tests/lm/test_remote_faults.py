@@ -282,6 +282,13 @@ def test_what_is_in_flight_when_another_fails_is_kept(served: Served, connect: A
     assert again.spent.kept == len(good)
 
 
+def test_tokens_may_be_spelled_as_the_tokenizer_spells_them(served: Served, connect: Any) -> None:
+    wanted = SEVERAL.score(connect(cache=None), ["好 film"])
+    pieces = connect(cache=None).pieces
+    served.token = lambda i, named: pieces([i])[0]  # type: ignore[method-assign]
+    assert SEVERAL.score(connect(), ["好 film"]).tolist() == wanted.tolist()
+
+
 def test_tokens_of_a_reply_without_usage_are_counted_here(served: Served, connect: Any) -> None:
     served.twist = lambda reply: {name: one for name, one in reply.items() if name != "usage"}
     lm = connect()

@@ -59,7 +59,7 @@ class RemoteLM:
         self.kind: Kind = "causal"
         self.width = self.hidden = self.head = 0
         self.can = frozenset({"logits", "generate"})
-        self.device, self.dtype = torch.device("cpu"), "remote"
+        self.device, self.dtype = torch.device("cpu"), "float32"  # of what is read of it
         self.special, self.mask = tokenizer.special, tokenizer.mask
         self.spelling = Spelling(tokenizer)
         self.parameters: Mapping[str, Tensor] = MappingProxyType({})

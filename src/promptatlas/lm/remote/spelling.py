@@ -75,7 +75,10 @@ class Spelling:
     def fits(self, text: str, token: int) -> bool:
         """Whether a text may be this token's."""
         found = self.id(text)
-        return found == token if found is not None else token not in self._texts or text.startswith("bytes:")
+        if found is not None:
+            return found == token
+        known = token in self._texts and not text.startswith("bytes:")  # OpenAI's, of what is no whole character
+        return not known or text == self.tokenizer.pieces([token])[0]  # what others give in a text's place
 
     def read(self, texts: Mapping[str, float]) -> dict[int, float]:
         """Values by token, of those that can be told."""
