@@ -21,7 +21,7 @@ import torch
 
 from promptatlas import registry
 from promptatlas.bench.measure import Contender, majority, measured, naive_bayes
-from promptatlas.bench.plan import BASELINES, Asked, Plan, TaskPlan
+from promptatlas.bench.plan import BASELINES, SHUFFLE, Asked, Plan, TaskPlan
 from promptatlas.bench.report import Cell
 from promptatlas.bench.watch import Watcher
 from promptatlas.data.draw import few_shot
@@ -280,8 +280,13 @@ def _methods(plan: Plan, asked: Asked) -> tuple[Method, ...]:
     if asked.method in BASELINES:
         return ()
     told = plan.methods[asked.method]
-    chain, settings, last = told.chain, told.told(asked.task), len(told.chain) - 1
-    return tuple(registry.seeded(one, asked.seed, **(settings if at == last else {})) for at, one in enumerate(chain))
+    last, settings = len(told.chain) - 1, told.told(asked.task)
+    found = []
+    for at, one in enumerate(told.chain):
+        mine: dict[str, Any] = {SHUFFLE: asked.order} if asked.order and registry.has(one, SHUFFLE) else {}
+        mine |= settings if at == last else told.of.get(one, {})
+        found.append(registry.seeded(one, asked.seed, **mine))
+    return tuple(found)
 
 
 def _settings(contender: Contender) -> list[str]:
