@@ -82,6 +82,14 @@ def test_waits_grow_to_a_bound_with_jitter_of_the_seed(served: Served, connect: 
     assert slept != first
 
 
+def test_a_wait_ends_when_another_request_fails(served: Served) -> None:
+    refused = Answer(400, b"{}")
+    late = Answer(429, b"{}", (("Retry-After", "500"),))
+    served.bad = lambda body, count: refused if count > 1 else late
+    with pytest.raises(RemoteError, match="answers 400"):  # and not after 500 seconds
+        PROMPT.score(remote(served.url, NAME, cache=None, flights=2), ["a film", "a play"])
+
+
 def test_a_wait_is_as_long_as_the_endpoint_asks_for(served: Served, connect: Any, slept: Slept) -> None:
     served.bad = busy(1, 429, ("Retry-After", "17"))
     PROMPT.score(connect(), ["a film"])
@@ -229,6 +237,7 @@ def other(values: Callable[[Any], Any]) -> Callable[[Any], Any]:
     [
         (shorter("all", 1), r"log-probabilities of (\d+) tokens were expected, and there are \d+"),
         (shorter("token_logprobs", 2), r"a log-probability a token was expected, and there are \d+ for \d+"),
+        (other(lambda held: held.__setitem__("tokens", 3)), "log-probabilities were .* there are no `tokens`"),
         (shorter("text_offset", 1), r"\d+ offsets were expected in `text_offset`, and they are `\[0, .*"),
         (other(lambda held: held["text_offset"].reverse()), r"offsets that never go back were expected .*"),
         (other(lambda held: held["tokens"].__setitem__(2, " zebra")), r"token 2 was .* `.*`, and it is ` zebra`: "),
@@ -290,10 +299,18 @@ def test_tokens_may_be_spelled_as_the_tokenizer_spells_them(served: Served, conn
 
 
 def test_tokens_of_a_reply_without_usage_are_counted_here(served: Served, connect: Any) -> None:
-    served.twist = lambda reply: {name: one for name, one in reply.items() if name != "usage"}
-    lm = connect()
-    PROMPT.score(lm, ["a film"])
-    assert lm.spent.prompt == len(served.asked[0].body["prompt"])
+    for usage in (None, "much", {"prompt_tokens": "many"}):
+        served.twist = lambda reply, usage=usage: reply | {"usage": usage}
+        lm = connect(cache=None)
+        PROMPT.score(lm, ["a film"])
+        assert (lm.spent.prompt, lm.spent.written) == (len(served.asked[-1].body["prompt"]), 0)
+
+
+def test_a_body_that_cant_be_unpacked_is_tried_again(served: Served, connect: Any, slept: Slept) -> None:
+    packed = Answer(200, b"no gzip", (("Content-Encoding", "gzip"),))
+    served.bad = lambda body, count: packed if count == 1 else None
+    PROMPT.score(connect(), ["a film"])
+    assert len(slept) == 1
 
 
 def test_endings_and_marks_of_other_endpoints_are_understood(served: Served, connect: Any) -> None:

@@ -1,10 +1,11 @@
 """An address to a language model behind it."""
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import httpx2
 
 from promptatlas.errors import LoadError, SettingError
 from promptatlas.lm.load import embedded, quiet, words
@@ -31,7 +32,7 @@ def remote(
     key: str = "PROMPTATLAS_API_KEY",
     extra: Mapping[str, Any] | None = None,
     seed: int = 0,
-    sleep: Callable[[float], object] = time.sleep,
+    sleep: Callable[[float], object] | None = None,
 ) -> RemoteLM:
     """A causal language model behind an OpenAI-compatible completions endpoint; nothing is asked of it yet.
 
@@ -50,34 +51,32 @@ def remote(
         key: the environment variable that holds the key; it is sent to this address and kept nowhere.
         extra: more fields of every request, such as `{"return_tokens_as_token_ids": True}` of vLLM.
         seed: of the waits.
-        sleep: waits; for tests.
+        sleep: what waits instead of the clock; for tests.
 
     Raises:
         SettingError: an address with a password or a query, no model, no window, a setting out of its range.
         LoadError: the tokenizer can't be read.
     """
     where, name = _parted(url, model)
-    for what, value in {
-        "top": top,
-        "flights": flights,
-        "tries": tries,
-        "window": 1 if window is None else window,
-    }.items():
-        if value < 1:
-            raise SettingError(f"`{what}` can't be {value}", hint="give 1 or more")
-    if timeout <= 0:
-        raise SettingError(f"`timeout` can't be {timeout:g}", hint="give seconds above 0")
-    if mine := sorted(set(extra or {}) & set(OWN)):
-        raise SettingError(
-            f"`{mine[0]}` of a request isn't for `extra` to say", hint=f"what is: all but {', '.join(OWN)}"
-        )
+    _check(timeout, extra or {}, top=top, flights=flights, tries=tries, window=1 if window is None else window)
     backend = _tokenizer(name, tokenizer)
     wire = Wire(
         where, key=key, replies=None if cache is None else Replies(cache), flights=flights, tries=tries,
         timeout=timeout, seed=seed, sleep=sleep,
     )  # fmt: skip
-    size = window or _window(backend)
-    return RemoteLM(wire, name, Tokenizer(backend, causal=True), window=size, top=top, extra=extra or {})
+    tokens, size = Tokenizer(backend, causal=True), window or _window(backend)
+    return RemoteLM(wire, name, tokens, window=size, top=top, extra=extra or {})
+
+
+def _check(timeout: float, extra: Mapping[str, Any], **counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise SettingError(f"`{name}` can't be {value}", hint="give 1 or more")
+    if timeout <= 0:
+        raise SettingError(f"`timeout` can't be {timeout:g}", hint="give seconds above 0")
+    if mine := sorted(set(extra) & set(OWN)):
+        hint = f"what is: all but {', '.join(OWN)}"
+        raise SettingError(f"`{mine[0]}` of a request isn't for `extra` to say", hint=hint)
 
 
 def is_address(name: str) -> bool:
@@ -87,7 +86,11 @@ def is_address(name: str) -> bool:
 
 def _parted(url: str, model: str | None) -> tuple[str, str]:
     """The address alone, and the model. An address is saved with prompts, so nothing secret may be in it."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        httpx2.URL(url)
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise SettingError(f"`{url}` is no address: {error}", hint="give one like http://localhost:8000/v1") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingError(f"`{url}` is no address of an endpoint", hint="give one like http://localhost:8000/v1")
     if parts.username is not None or parts.password is not None or parts.query:

@@ -54,7 +54,7 @@ def choices(reply: Any, count: int) -> list[Mapping[str, Any]]:
         raise ValueError(f"a list of `choices` was expected, and there is none in `{str(reply)[:60]}`")
     if len(found) != count:
         raise ValueError(f"{count} choices were expected, and there are {len(found)}")
-    return sorted(found, key=lambda one: int(one.get("index") or 0))
+    return sorted(found, key=lambda one: one["index"] if isinstance(one.get("index"), int) else 0)
 
 
 def following(reply: Any, body: Body, spelling: Spelling) -> Top:
@@ -72,7 +72,9 @@ def echoed(reply: Any, body: Body, spelling: Spelling) -> tuple[float, ...]:
     """The log-probability of each token of a prompt; that of the first, which nothing comes before, is 0."""
     (one,) = choices(reply, 1)
     ids = body["prompt"]
-    if not isinstance(one.get("logprobs"), dict) or len(one["logprobs"].get("tokens") or ()) <= body["max_tokens"]:
+    held = one.get("logprobs")
+    tokens = held.get("tokens") or [] if isinstance(held, dict) else []
+    if isinstance(tokens, list) and len(tokens) < min(2, len(ids)):  # nothing, or one token that was written
         raise NoEcho(f"log-probabilities of {len(ids)} tokens of the prompt were expected, and there are none")
     found = scored(one, first=True)
     if len(found.logp) != len(ids):

@@ -61,7 +61,7 @@ class Wire:
 
     def __init__(
         self, url: str, *, key: str, replies: Replies | None, flights: int, tries: int, timeout: float, seed: int,
-        sleep: Callable[[float], object],
+        sleep: Callable[[float], object] | None,
     ) -> None:  # fmt: skip
         """Nothing is sent yet. `key` is the name of the environment variable that holds one."""
         self.url, self.replies, self.spent = url, replies, Paid()
@@ -116,11 +116,8 @@ class Wire:
         found = self._read(reply, body, read)
         if self.replies is not None:
             self.replies.put(name, reply)
-        usage = json.loads(reply).get("usage") or {}
-        prompt, written = (
-            int(usage.get("prompt_tokens") or len(body["prompt"])),
-            int(usage.get("completion_tokens") or 0),
-        )
+        usage = json.loads(reply).get("usage")
+        prompt, written = _used(usage, "prompt_tokens", len(body["prompt"])), _used(usage, "completion_tokens", 0)
         self.spent.count(passes=1, tokens=prompt + written, prompt=prompt, written=written)
         return found
 
@@ -135,7 +132,7 @@ class Wire:
                 answer = self._client.post(f"{self.url}/completions", json=dict(body))
             except httpx2.TimeoutException:
                 why = f"doesn't answer within {self._timeout:g} seconds"
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 why = f"can't be reached: {error or type(error).__name__}"
             else:
                 if answer.is_success:
@@ -148,7 +145,11 @@ class Wire:
                     raise self.fault(f"{why}, and wants to be asked again in {asked:.0f} seconds", "ask again then")
             if stopped.is_set() or attempt + 1 == self._tries:
                 break
-            self._sleep(max(asked, min(LONGEST, FIRST * 2**attempt) * draw.uniform(0.5, 1.0)))
+            wait = max(asked, min(LONGEST, FIRST * 2**attempt) * draw.uniform(0.5, 1.0))
+            if self._sleep is not None:
+                self._sleep(wait)
+            elif stopped.wait(wait):  # another request failed, or all are called off
+                break
         times = f"{attempt + 1} tries" if attempt else "1 try"
         raise self.fault(f"{why} ({times})", "is it up and the address right? for a slow one: timeout=..., flights=1")
 
@@ -190,6 +191,12 @@ def _said(answer: httpx2.Response) -> str:
         text = answer.text
     text = " ".join(text.split())
     return f": {text[:300]}" if text else ""
+
+
+def _used(usage: Any, name: str, otherwise: int) -> int:
+    """Tokens that an answer says it took; many don't."""
+    found = usage.get(name) if isinstance(usage, dict) else None
+    return found if isinstance(found, int) else otherwise
 
 
 def _asked_wait(said: str) -> float:
