@@ -1,46 +1,26 @@
 """A remote model says what the local one does, in as few requests as that takes, and refuses what it can't."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.lm.remotes import NAME, ONE, SEVERAL, TEXTS, connect
+from tests.lm.remotes import ONE, SEVERAL, TEXTS, connect
 
 import promptatlas
 from promptatlas.data.view import One
 from promptatlas.errors import CannotAttach, ModelError, NeedsError, SettingError, TooLong
 from promptatlas.lm.ask import Decode, Given, Hidden, Job, Tokens, Vocabulary
-from promptatlas.lm.load import load
 from promptatlas.lm.local import LocalLM
 from promptatlas.lm.remote.lm import RemoteLM
 from promptatlas.parts.tokens import Tokens as RealTokens
 from promptatlas.parts.vectors import vocabulary
-from promptatlas.testing.endpoint import Answer, Served, endpoint
+from promptatlas.testing.endpoint import Answer, Served
 from promptatlas.text.template import Template
 
 BEFORE = Template.parse("{text} It was {mask}").before()
-
-
-@pytest.fixture(scope="module")
-def local() -> LocalLM:
-    return load(NAME, "cpu")
-
-
-@pytest.fixture
-def served() -> Iterator[Served]:
-    with endpoint() as one:
-        yield one
-
-
-@pytest.fixture
-def lm(served: Served, tmp_path: Path) -> Iterator[RemoteLM]:
-    one = connect(served, tmp_path)
-    yield one
-    one.close()
 
 
 def same(found: torch.Tensor, wanted: torch.Tensor) -> None:

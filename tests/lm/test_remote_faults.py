@@ -1,7 +1,7 @@
 """An endpoint that is busy, broken, slow, away or lies: tried again where that may help, and else one clear error."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -24,12 +24,6 @@ USABLE = "is it an OpenAI-compatible completions endpoint that gives log-probabi
 NO_CHOICES = "a list of `choices` was expected, and there is none in "
 NO_LOGP = "a log-probability was expected, and it is "
 Slept = list[float]
-
-
-@pytest.fixture
-def served() -> Iterator[Served]:
-    with endpoint() as one:
-        yield one
 
 
 @pytest.fixture

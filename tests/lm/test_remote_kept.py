@@ -1,7 +1,6 @@
 """Replies are paid for once, keys are shown nowhere, and an address is what a model is known by."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,10 @@ from promptatlas.lm.local import LocalLM
 from promptatlas.lm.named import named
 from promptatlas.lm.remote.lm import RemoteLM
 from promptatlas.lm.remote.make import remote
-from promptatlas.testing.endpoint import Answer, Served, endpoint
+from promptatlas.testing.endpoint import Answer, Served
 
 KEY = "sk-very-secret"
 HOLDS = "the address of localhost holds {}, and addresses are saved with prompts"
-
-
-@pytest.fixture(scope="module")
-def local() -> LocalLM:
-    return load(NAME, "cpu")
-
-
-@pytest.fixture
-def served() -> Iterator[Served]:
-    with endpoint() as one:
-        yield one
-
-
-@pytest.fixture
-def lm(served: Served, tmp_path: Path) -> Iterator[RemoteLM]:
-    one = connect(served, tmp_path)
-    yield one
-    one.close()
 
 
 def test_a_rerun_asks_nothing_again_even_when_the_endpoint_is_down(served: Served, tmp_path: Path) -> None:
