@@ -44,7 +44,9 @@ class ScriptedLM:
         self.words = (*vocabulary, *MARKS)
         self.ids = {word: i for i, word in enumerate(self.words)}
         self.identity: Mapping[str, str] = {"weights": name, "tokenizer": " ".join(self.words)}
-        self.can = frozenset({"logits", "hidden"} | (set() if kind == "masked" else {"generate"}))
+        self.can = frozenset(
+            {"logits", "vocabulary", "vectors", "hidden"} | (set() if kind == "masked" else {"generate"})
+        )
         self.width, self.hidden, self.device = len(self.words), len(embedding("")), torch.device("cpu")
         self.dtype = "float32"
         self.head, self.spent = self.hidden, Spent()

@@ -62,7 +62,8 @@ class ContextualCalibration:
 
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
         """Read the label masses of content-free inputs under the prompt as it is; a calibration it had is replaced."""
-        self.needs.check(self.name, lm, task, prompt)
+        needs = replace(self.needs, can=("logits", "vocabulary")) if prompt.writes else self.needs
+        needs.check(self.name, lm, task, prompt)
         prompt = replace(prompt, calibration=())
         if prompt.writes:
             return self._opening(lm, task, prompt)

@@ -1,7 +1,8 @@
-"""For tests: what every language model, part and method has to keep, and tiny models and tasks to run it on."""
+"""For tests: what every language model, part and method has to keep, and tiny models, tasks and an endpoint for it."""
 
 from promptatlas.testing.check_lm import check_lm
 from promptatlas.testing.contract import check_method, check_part
+from promptatlas.testing.endpoint import endpoint
 from promptatlas.testing.tasks import (
     toy,
     toy_pairs,
@@ -18,6 +19,7 @@ __all__ = [
     "check_lm",
     "check_method",
     "check_part",
+    "endpoint",
     "names",
     "tiny",
     "toy",
