@@ -8,13 +8,14 @@ from promptatlas.data.example import Example
 from promptatlas.data.task import Task
 from promptatlas.data.view import Choices
 from promptatlas.demos.pick import Fixed
-from promptatlas.errors import NeedsError
+from promptatlas.errors import DataError, NeedsError
 from promptatlas.lm.scripted import ScriptedLM
+from promptatlas.methods.in_context import InContext
 from promptatlas.prompting import Prompt
 from promptatlas.prompting.make import prompt
 from promptatlas.prompting.shown import counted, most, shown
 from promptatlas.score.own import Own
-from promptatlas.testing.tasks import toy
+from promptatlas.testing.tasks import toy, toy_prompt
 from promptatlas.testing.tiny import tiny
 from promptatlas.text.template import Template
 
@@ -72,6 +73,7 @@ def test_the_most_that_fit_before_half_of_the_texts() -> None:
     assert most(showing, lm(400), some, 0) == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*lean to the labels that are shown")
 def test_the_history_s_figures_and_an_error_where_none_fits() -> None:
     task = Task(name="long", kind="label", fields=("text",), labels=("up", "down"), train=(text(1), text(10)))
     assert counted(showing(4), lm(14), task, "some") == {"shown": 2.5, "fewest": 1, "looked": 2}
@@ -82,3 +84,12 @@ def test_the_history_s_figures_and_an_error_where_none_fits() -> None:
         "`some` shows demonstrations, and the window of scripted, 14 tokens, has room for none before any of 2 texts "
         "of `long`\n\nhint: cut the template's fields, as {text|cut(200)} does, or take a model with a longer window"
     )
+
+
+def test_a_label_that_nobody_can_be_shown_is_told() -> None:
+    lm, task = tiny("gpt2"), toy()
+    pets = replace(task, train=tuple(one for one in task.train if one.target == "pets"))
+    with pytest.raises(DataError, match="no training example of `toy` with the label `weather`"):
+        InContext(k=2).fit(lm, pets, toy_prompt())
+    with pytest.warns(UserWarning, match="lean to the labels that are shown"):
+        InContext(k=2, balanced=False).fit(lm, pets, toy_prompt())

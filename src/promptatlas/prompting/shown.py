@@ -3,10 +3,11 @@
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from statistics import fmean, median_low
+from warnings import warn
 
 from promptatlas.data.example import Example
 from promptatlas.data.task import Task
-from promptatlas.errors import NeedsError
+from promptatlas.errors import DataError, NeedsError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting.prompt import Prompt
 from promptatlas.prompting.writing import GREEDY
@@ -30,12 +31,27 @@ def shown(prompt: Prompt, lm: LM, examples: Sequence[Example]) -> list[int]:
     return [min(counts[start:end], default=0) for start, end in owners]
 
 
+def check_labels(task: Task, method: str, *, balanced: bool) -> None:
+    """Warn of labels that no demonstration can have; where all are to be shown alike, raise DataError instead."""
+    missing = [
+        label for label in task.labels if task.kind == "label" and all(one.target != label for one in task.train)
+    ]
+    if not missing:
+        return
+    told = f"`{method}` has no training example of `{task.name}` with the label `{missing[0]}` to show"
+    if balanced:
+        raise DataError(told, hint="give one of each label, or set balanced=False")
+    warn(f"{told}; models lean to the labels that are shown", stacklevel=4)
+
+
 def counted(prompt: Prompt, lm: LM, task: Task, method: str) -> dict[str, float | int]:
     """For a history: the fewest and the mean number shown, in so many of the task's texts.
 
     Raises:
+        DataError: a label has no example, and demonstrations are balanced.
         NeedsError: demonstrations are wanted, and not even one fits before any of these texts.
     """
+    check_labels(task, method, balanced=getattr(prompt.demos, "balanced", False))
     some = looked(task)
     counts = shown(prompt, lm, some)
     if not any(counts) and any(prompt.demos.pick(lm, some)):
