@@ -8,16 +8,18 @@ import torch
 from tests.contract.test_methods import QUICK
 
 from promptatlas import method
+from promptatlas.data.task import Task
 from promptatlas.errors import NeedsError
 from promptatlas.lm.load import load
 from promptatlas.lm.remote.lm import RemoteLM
 from promptatlas.lm.remote.make import remote
+from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.registry import names
 from promptatlas.testing import endpoint, toy, toy_prompt
 
 NAME = "pocket-causal"
 FIT = {
-    "batch_calibration", "contextual_calibration", "domain_calibration", "entropy_order", "in_context", "kpt", "pmi",
+    "batch_calibration", "contextual_calibration", "domain_calibration", "entropy_order", "in_context", "kpt", "pero", "pmi",
     "prototypical_calibration",
 }  # fmt: skip
 
@@ -42,6 +44,16 @@ def test_a_method_does_what_it_does_here(name: str, lm: RemoteLM) -> None:
     assert fitted.history[-1].lm["name"] == lm.name
     ours, theirs = (one.score(by, task.test) for one, by in ((fitted, lm), (made.fit(HERE, task, toy_prompt()), HERE)))
     torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
+
+
+def test_neighbours_by_words_need_no_states(lm: RemoteLM) -> None:
+    task = toy(train=4, dev=0, test=2)
+    fitted = method("kate", k=1, metric="bm25").fit(lm, task, toy_prompt())
+    torch.testing.assert_close(fitted.score(lm, task.test), fitted_here(task).score(HERE, task.test), atol=1e-3, rtol=0)
+
+
+def fitted_here(task: Task) -> Prompt | Ensemble:
+    return method("kate", k=1, metric="bm25").fit(HERE, task, toy_prompt())
 
 
 @pytest.mark.parametrize("name", sorted(set(names()) - FIT))
