@@ -89,7 +89,7 @@ class MethodPlan:
     on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     of: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def shuffles(self) -> bool:
         """Whether it shows demonstrations whose order can be set."""
         return any(registry.has(one, SHUFFLE) for one in self.chain)
