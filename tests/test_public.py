@@ -12,6 +12,7 @@ from promptatlas.errors import PromptAtlasError, TemplateError
 HEAVY = {"torch", "transformers", "numpy", "sklearn", "matplotlib", "typer", "rich"}
 LISTED = [
     "load",
+    "remote",
     "task",
     "prompt",
     "method",

@@ -22,6 +22,7 @@ from promptatlas.errors import (
     ModelError,
     NeedsError,
     PromptAtlasError,
+    RemoteError,
     SettingError,
     TemplateError,
     TooLong,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from promptatlas.data.task import Task
     from promptatlas.lm.ask import Decode
     from promptatlas.lm.load import load
+    from promptatlas.lm.remote.make import remote
     from promptatlas.prompting import Ensemble, Prompt
     from promptatlas.prompting.make import prompt
     from promptatlas.registry import method
@@ -63,6 +65,7 @@ __all__ = [
     "Prompt",
     "PromptAtlasError",
     "PromptClassifier",
+    "RemoteError",
     "Run",
     "Selection",
     "SettingError",
@@ -78,6 +81,7 @@ __all__ = [
     "method",
     "open",
     "prompt",
+    "remote",
     "save",
     "select",
     "task",
@@ -99,6 +103,7 @@ _LAZY = {
     "method": "promptatlas.registry:method",
     "open": "promptatlas.artifact.load:load",
     "prompt": "promptatlas.prompting.make:prompt",
+    "remote": "promptatlas.lm.remote.make:remote",
     "save": "promptatlas.artifact.save:save",
     "select": "promptatlas.train.select:select",
     "task": "promptatlas.data.read:read_task",

@@ -10,7 +10,8 @@
     └── ModelError              what a language model can't do
         ├── LoadError           a model that can't be found or read
         ├── TooLong             a text that doesn't fit the window
-        └── CannotAttach        a part this family of models has no way in for
+        ├── CannotAttach        a part this family of models has no way in for
+        └── RemoteError         an endpoint that is down, refuses, or gives an answer that is none
 
 Every error says what, where, what was possible, and in `hint` what to do.
 """
@@ -71,6 +72,18 @@ class TooLong(ModelError):
 
 class CannotAttach(ModelError):
     """A part this family of models has no way in for."""
+
+
+class RemoteError(ModelError):
+    """An endpoint that is down, refuses, or gives an answer that is none; what it answered before is kept.
+
+    `status` is the HTTP status of a refusal, 0 otherwise.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, status: int = 0) -> None:
+        """Keep the status too."""
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 def near(name: str, names: Iterable[str], *, most: int = 3) -> str:

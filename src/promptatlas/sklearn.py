@@ -19,7 +19,7 @@ from promptatlas.artifact.save import save as save_prompt
 from promptatlas.data.task import Task
 from promptatlas.errors import DataError, SettingError, near
 from promptatlas.lm.lm import LM
-from promptatlas.lm.load import load as load_lm
+from promptatlas.lm.named import named
 from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.prompting.make import check_fit
 from promptatlas.prompting.make import prompt as prompt_of
@@ -185,7 +185,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             self.prompt_ = _from_files(state["prompt_"])
 
     def _load(self) -> LM:
-        return load_lm(self.lm, self.device, self.dtype) if isinstance(self.lm, str) else self.lm
+        return named(self.lm, self.device, self.dtype) if isinstance(self.lm, str) else self.lm
 
     def _method(self) -> Method:
         """The method under all settings. Raises SettingError."""

@@ -9,9 +9,12 @@ from promptatlas.data.descriptions import Descriptions
 from promptatlas.data.example import Example
 from promptatlas.data.interval import Interval
 from promptatlas.data.view import Choices, Tags
+from promptatlas.demos.diverse import Diverse
 from promptatlas.demos.nearest import Nearest
 from promptatlas.demos.pick import Fixed, Random
 from promptatlas.demos.sampled import Sampled
+from promptatlas.demos.told import Told
+from promptatlas.lm.ask import Decode
 from promptatlas.lm.lm import LM
 from promptatlas.parts.adapters import adapters
 from promptatlas.parts.child import Child
@@ -29,6 +32,8 @@ from promptatlas.parts.weights import LoRA, Values
 from promptatlas.prompting import Ensemble, Prompt, Step
 from promptatlas.score import soft
 from promptatlas.score.calibrate import PMI, Divide
+from promptatlas.score.chains import Chains
+from promptatlas.score.opening import Opening
 from promptatlas.score.own import Own
 from promptatlas.score.phrases import Phrases
 from promptatlas.score.prototypes import Prototypes
@@ -36,6 +41,7 @@ from promptatlas.score.slots import SlotWords
 from promptatlas.score.temper import Temper
 from promptatlas.score.words import Words
 from promptatlas.testing.tiny import tiny
+from promptatlas.text.pattern import Pattern
 from promptatlas.text.template import Template
 
 POOL = tuple(
@@ -111,7 +117,10 @@ def every() -> dict[str, Prompt | Ensemble]:
         "fixed": replace(plain, demos=Fixed(POOL[:2])),
         "random": replace(plain, demos=Random(pool=POOL, k=2, seed=4)),
         "nearest": replace(plain, demos=Nearest.over(lm(), POOL, k=1)),
+        "by words": replace(plain, demos=Nearest.over(lm(), POOL, k=2, metric="bm25", balanced=True)),
+        "diverse": replace(plain, demos=Diverse(index=Nearest.over(lm(), POOL, k=3), k=2, relevance=0.25)),
         "sampled": replace(plain, demos=Sampled.over(lm(), POOL, labels, draws=2, seed=5)),
+        "told": replace(plain, demos=Told({"cat": POOL[1:], "": POOL[:1]})),
         "calibrated": replace(
             plain,
             calibration=(
@@ -130,6 +139,9 @@ def every() -> dict[str, Prompt | Ensemble]:
                 ),
             ),
         ),
+        "opening": replace(
+            plain, calibration=(Opening(ids=torch.tensor([3, 7]), prior=torch.tensor([0.5, 0.25]), top=9),)
+        ),
         "descriptions": replace(
             plain,
             template=Template.parse("{text}{sep}{description} {mask}"),
@@ -144,6 +156,17 @@ def every() -> dict[str, Prompt | Ensemble]:
         ),
         "choices": Prompt(template=Template.parse("{text}{mask}"), words=Own(), view=Choices(field="options")),
         "phrases": replace(plain, words=Phrases(texts={"up": "it is up", "down": "下"}, by="trie")),
+        "chains": Prompt(
+            template=Template.parse("问：{text}\n答：{mask}"),
+            words=Own(),
+            view=Chains(
+                how=Decode(max_new=9, temperature=0.7, n=3, stop=("问：",), seed=2),
+                said=Pattern.of("text", r"答案是(\w+)"),
+                then="所以答案是",
+                vote="normalised",
+                early=True,
+            ),
+        ),
         "slot words": replace(
             plain,
             template=Template.parse("{text} {mask:a} 和 {mask:b}"),

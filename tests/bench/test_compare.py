@@ -1,5 +1,7 @@
 """The paired bootstrap, against what can be worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,10 @@ def test_without_hits_draws_alone_are_drawn():
 def test_the_same_seed_gives_the_same_interval():
     ones, others = [cell(0, "110101")], [cell(0, "010111")]
     assert paired(ones, others, "accuracy") == paired(ones, others, "accuracy")
+
+
+def test_orders_of_a_draw_are_one_draw():
+    ones = [replace(cell(seed, accuracy=one), order=order) for seed in (0, 1) for order, one in enumerate((0.2, 0.6))]
+    found = paired(ones, [cell(0, "1000"), cell(1, "1000")], "accuracy")
+    assert found is not None
+    assert (found.mean, found.draws) == (pytest.approx(0.15), 2)

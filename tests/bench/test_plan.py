@@ -140,3 +140,17 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path):
 @pytest.mark.parametrize("path", sorted(Path("benchmarks/plans").glob("*.toml")), ids=lambda path: path.stem)
 def test_our_own_plans_can_be_read(path: Path):
     assert read_plan(path).cells
+
+
+def test_orders_are_those_of_methods_that_show_demonstrations():
+    grid = {**GRID, "methods": ["shown", "bitfit"], "seeds": 1, "orders": 3}
+    plan = plan_from({"methods": {"shown": {"chain": ["in_context"]}}, "grid": [grid]})
+    assert [(one.method, one.order) for one in plan.cells] == [*(("shown", at) for at in range(3)), ("bitfit", 0)]
+
+
+def test_settings_may_be_of_another_of_the_chain():
+    chain = {"chain": ["in_context", "contextual_calibration"], "of": {"in_context": {"k": 2}}}
+    plan = plan_from({"methods": {"zero-shot": chain}, "grid": [{**GRID, "methods": ["zero-shot"]}]})
+    assert plan.methods["zero-shot"].of == {"in_context": {"k": 2}}
+    with pytest.raises(SettingError, match="has `kate`, which isn't known"):
+        plan_from({"methods": {"zero-shot": {**chain, "of": {"kate": {}}}}, "grid": [GRID]})

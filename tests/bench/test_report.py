@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 
@@ -166,3 +167,12 @@ def test_marks_of_a_chart_stay_inside_it():
     places = [float(one) for one in re.findall(r' (?:cx|x1|x2)="([\d.-]+)"', wild.to_html())]
     assert places
     assert all(0 < one < 460 for one in places)
+
+
+def test_deviations_over_orders_and_over_draws_are_told_apart():
+    shares = {(0, 0): 0.2, (0, 1): 0.4, (1, 0): 0.5, (1, 1): 0.5}
+    cells = [replace(cell("shown", "hats", seed, one), order=order) for (seed, order), one in shares.items()]
+    columns = [replace(COLUMNS[0], unit=unit) for unit in ("share", "deviation")]
+    ((draws, orders),) = (entry.values for entry in table(cells, columns))
+    assert (draws.mean, draws.deviation) == (pytest.approx(0.4), pytest.approx(math.sqrt(0.02)))
+    assert (orders.mean, shown(orders, "deviation")) == (pytest.approx(math.sqrt(0.02) / 2), "7.1")

@@ -10,8 +10,9 @@ from tests.cli import small
 from promptatlas.bench.picture import draw
 from promptatlas.bench.plan import Asked, Plan, plan_from
 from promptatlas.bench.report import Cell
-from promptatlas.bench.run import Outcome, halved, left, measured_line, read_lines, run, work
+from promptatlas.bench.run import Outcome, measured_line, read_lines, run, work
 from promptatlas.bench.summary import summary
+from promptatlas.bench.tasks import halved, left
 from promptatlas.bench.watch import Watcher, enough
 from promptatlas.data.example import Example
 from promptatlas.data.read import read_task

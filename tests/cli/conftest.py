@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from tests.cli.small import Command, saved_model
 
+from promptatlas.testing.tiny import tiny
+
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
@@ -23,3 +25,12 @@ def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def seq2seq(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model with an encoder and a decoder in a folder."""
     return saved_model("t5", tmp_path_factory.mktemp("seq2seq"))
+
+
+@pytest.fixture(scope="session")
+def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny causal model that hears what it reads, in a folder."""
+    folder, lm = tmp_path_factory.mktemp("writer"), tiny("gpt2", scale=6.0)
+    lm.model.save_pretrained(folder)
+    lm.tokenizer.backend.save_pretrained(folder)
+    return folder

@@ -21,15 +21,6 @@ ROWS = [
 QUICK = ("--set", "steps=3", "--set", "length=2", "--set", "batch=2")
 
 
-@pytest.fixture(scope="module")
-def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny causal model that hears what it reads."""
-    folder, lm = tmp_path_factory.mktemp("writer"), tiny("gpt2", scale=6.0)
-    lm.model.save_pretrained(folder)
-    lm.tokenizer.backend.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
 def cups(tmp_path: Path) -> Path:
     for split in ("train", "dev", "test"):
@@ -139,7 +130,8 @@ def test_what_cannot_write_is_refused(command: Command, cups: Path, writer: Path
     message, told = command.fails("fit", "lora", "--task", cups, "--template", "{mr} {mask}", "--lm", writer,
                                   "--out", cups.parent / "out")  # fmt: skip
     assert message == "`lora` needs a task of kind label or choice, and `cups` is of kind text"
-    assert told == "with `" + str(writer) + "` and this task these would do: `prefix_tuning`, `prompt_tuning`"
+    others = "`chain_of_thought`, `prefix_tuning`, `prompt_tuning`, `self_consistency`"
+    assert told == f"with `{writer}` and this task these would do: {others}"
 
 
 def test_words_for_texts_and_ways_of_writing_labels_are_refused(command: Command, cups: Path, tmp_path: Path) -> None:

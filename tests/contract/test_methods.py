@@ -10,7 +10,7 @@ from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.prompting.make import prompt
 from promptatlas.registry import method, names
-from promptatlas.testing import check_method, tiny, toy, toy_pairs, toy_prompt
+from promptatlas.testing import check_method, tiny, toy, toy_pairs, toy_prompt, toy_texts, toy_texts_prompt
 from promptatlas.testing.tiny import names as families
 
 # hardly trained, a random model may find one label everywhere, and iPET says so
@@ -23,6 +23,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "batch_calibration": {},
     "bitfit": {"steps": 3, "batch": 4},
     "channel": {},
+    "chain_of_thought": {"k": 2, "answer": "text", "max_new": 4},
     "child_tuning": {"steps": 3, "batch": 4},
     "contextual_calibration": {},
     "diff_pruning": {"steps": 3, "fixed_steps": 2, "batch": 4},
@@ -41,19 +42,23 @@ QUICK: Mapping[str, Mapping[str, Any]] = {  # settings under which a fit is a ma
     "label_names": {"words": 2},
     "lm_bff": {"steps": 3, "batch": 4, "draws": 2},
     "lora": {"rank": 2, "steps": 3, "batch": 4},
+    "max_marginal_relevance": {"k": 2},
     "null_prompts": {"steps": 3, "batch": 4},
     "optiprompt": {"epochs": 1},
     "p_tuning": {"length": 2, "steps": 3, "batch": 4},
     "p_tuning_v2": {"length": 2, "steps": 3, "batch": 4},
     "pattern_tuning": {"steps": 3, "batch": 4},
     "petal": {"words": 2},
+    "pero": {"k": 2, "population": 4, "parents": 2, "elites": 1, "generations": 2, "whole": 0},
     "pet": {"repeats": 1, "steps": 3, "unlabeled_batch": 4, "student_steps": 3, "student_batch": 4},
     "pmi": {},
     "prefix_tuning": {"length": 2, "mid": 8, "steps": 3, "batch": 4},
     "prompt_tuning": {"length": 3, "steps": 3, "batch": 4},
     "prototypical_calibration": {"restarts": 2},
     "ptr": {"steps": 3, "batch": 4},
+    "self_consistency": {"chains": 3, "k": 2, "answer": "text", "max_new": 4},
     "soft_mixture": {"epochs": 1, "random": 1},
+    "vote_k": {"labels": 6, "k": 2},
     "warp": {"steps": 3, "batch": 4},
     "zero_shot_generative": {},
 }
@@ -67,11 +72,13 @@ MASKED = (
     "soft_mixture",
     "warp",
 )  # methods that need a mask in the middle of a text
+WRITING = ("chain_of_thought", "self_consistency")  # methods that need a model that writes
 REFUSED = {
     ("autoprompt", "t5"),
     ("autoprompt", "bart"),
     ("p_tuning_v2", "deberta-v2"),
     *((name, family) for name in MASKED for kind in ("causal", "seq2seq") for family in families(kind)),
+    *((name, family) for name in WRITING for family in families("masked")),
     ("prefix_tuning", "deberta-v2"),
     *product(("channel", "zero_shot_generative"), families("masked")),
 }  # kinds and families they can't do
@@ -79,7 +86,10 @@ BARE = {("bitfit", "llama"), ("bitfit", "t5"), ("bitfit", "modernbert")}  # noth
 
 
 PAIRS = prompt("{text} {head!} {mask} {tail!}", {"pets": "good", "weather": "bad"})
-GIVEN: Mapping[str, tuple[Task, Prompt]] = {"knowprompt": (toy_pairs(), PAIRS)}  # others take the plain toy task
+GIVEN: Mapping[str, tuple[Task, Prompt]] = {
+    "knowprompt": (toy_pairs(), PAIRS),
+    **dict.fromkeys(WRITING, (toy_texts(), toy_texts_prompt())),
+}  # others take the plain toy task
 
 
 def fits(name: str, family: str) -> bool:

@@ -186,6 +186,19 @@ def test_texts_agree_with_sacrebleu():
     )
 
 
+def test_numbers_match_however_they_are_written():
+    targets = ["18", ("1,234", "1"), "0.5", "-7", "3"]
+    found = measure("text", targets, ["$18.00", "1234", ".50", "7", None], samples=5)
+    assert tuple(found) == ("bleu", "chrf", "exact_match", "number_match", "invalid")
+    assert found["number_match"].value == pytest.approx(2 / 5)
+    assert found["exact_match"].value == 0.0
+    assert found["invalid"].value == pytest.approx(1 / 5)
+
+
+def test_texts_that_are_no_numbers_have_no_number_match():
+    assert "number_match" not in measure("text", ["18", "eighteen"], ["18", "18"], samples=5)
+
+
 def test_a_missing_text_is_an_empty_one():
     found, empty = (values(measure("text", TEXTS, [said, *SAID[1:]], samples=5)) for said in (None, ""))
     assert found == {**empty, "invalid": pytest.approx(1 / 3)}
@@ -225,7 +238,7 @@ def test_every_kind_has_its_metrics_with_intervals_that_repeat(kind, targets, an
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = measure(kind, targets, answers, samples=200, seed=3)
-    assert tuple(found) == (*METRICS[kind], "invalid")
+    assert tuple(found) == (*(name for name in METRICS[kind] if name != "number_match"), "invalid")
     assert all(one.low <= one.value <= one.high for name, one in found.items() if name != "bleu")
     assert measure(kind, targets, answers, samples=200, seed=3) == found
     if kind != "text":

@@ -101,7 +101,8 @@ def test_texts():
     assert targets([{"mr": "x", "references": ["a", "b"]}]) == ("text", [("a", "b")])
     assert targets([{"d": "x", "summary": "a"}]) == ("text", ["a"])
     assert targets([{"q": "x", "answer": 12}]) == ("text", ["12"])
-    assert read_rows([{"q": "x", "answer": "12"}]).metric == "exact_match"
+    assert read_rows([{"q": "x", "answer": "twelve"}, {"q": "y", "answer": "12"}]).metric == "exact_match"
+    assert read_rows([{"q": "x", "answer": "12"}, {"q": "y", "answer": "1,200"}]).metric == "number_match"
     assert read_rows([{"d": "x", "summary": "a"}]).metric == "bleu"
 
 

@@ -145,6 +145,18 @@ def test_the_view_and_the_metric_go_by_kind():
     assert Task(name="t", kind="text", fields=("text",)).metric == METRICS["text"][0] == "bleu"
 
 
+def test_numbers_alone_match_as_numbers():
+    number, word = Example({"text": "a"}, ("1,200", "1200"), "one"), Example({"text": "b"}, "twelve", "other")
+    assert (
+        Task(name="t", kind="text", fields=("text",), train=(number,), metric="number_match").metric == "number_match"
+    )
+    with pytest.raises(DataError) as caught:
+        Task(name="t", kind="text", fields=("text",), train=(number,), test=(word,), metric="number_match")
+    assert str(caught.value) == (
+        '`number_match` is of numbers, and example `other` of `t` has `twelve`\n\nhint: take "exact_match"'
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

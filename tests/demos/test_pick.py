@@ -138,3 +138,13 @@ TARGETS = ["a", 1.5, None, frozenset({"x", "y"}), ("x", "y")]
 )
 def test_they_are_saved(demos: Demos) -> None:
     assert type(demos).build(demos.config(), demos.tensors()) == demos
+
+
+def test_another_number_is_another_order_of_the_same():
+    orders = [
+        [one.key for one in Random(pool=POOL, k=4, seed=3, shuffle=at).pick(LM, QUERIES[:1])[0]] for at in range(6)
+    ]
+    assert len({frozenset(one) for one in orders}) == 1
+    assert len({tuple(one) for one in orders}) > 2
+    again = Random(pool=POOL, k=4, seed=3, shuffle=2)
+    assert [one.key for one in Random.build(again.config(), {}).pick(LM, QUERIES[:1])[0]] == orders[2]

@@ -130,7 +130,7 @@ def pocket():  # type: ignore[no-untyped-def]
 def test_the_embedded_model_is_listed_and_whole(pocket) -> None:  # type: ignore[no-untyped-def]
     assert "pocket-masked" in embedded()
     assert pocket.kind == "masked"
-    assert pocket.can == {"logits", "hidden", "gradient", "weights", "prefix"}
+    assert pocket.can == {"logits", "vocabulary", "vectors", "hidden", "gradient", "weights", "prefix"}
     assert all(one.dtype == torch.float32 for one in pocket.parameters.values())
 
 

@@ -90,6 +90,48 @@ def test_words_are_tokens_and_marks_in_a_text_are_not() -> None:
     assert lm.special == {6, 7, 8}
 
 
+def written(kind: str, how: Decode) -> list[str]:
+    """Texts of a model that says red, then blue, and then nothing."""
+
+    def answers(text: str) -> dict[str, float]:
+        last = text.split()[-1]
+        return {"red": {"is": 0.0, "or": -2.0}, "is": {"blue": 0.0}, "or": {"blue": 0.0}, "blue": {}}.get(
+            last, {"red": log(0.75), "blue": log(0.25)}
+        )
+
+    lm = ScriptedLM(WORDS, answers, kind=kind)
+    (row,) = lm.encode([Template.parse("the sky {mask}").render({})], {})
+    (found,) = lm.generate([Job(row, ())], how)
+    for one in found:
+        assert one.text == lm.text(one.ids) or how.stop
+    return [one.text for one in found]
+
+
+@pytest.mark.parametrize("kind", ["causal", "seq2seq"])
+def test_it_writes_word_by_word_until_it_has_nothing_to_say(kind: str) -> None:
+    assert written(kind, Decode(max_new=9)) == ["red is blue"]
+    assert written(kind, Decode(max_new=2)) == ["red is"]
+    assert written(kind, Decode(max_new=9, stop=("is",))) == ["red "]
+
+
+def test_it_draws_by_seed_temperature_and_the_likeliest_words() -> None:
+    drawn = Decode(max_new=9, temperature=1.0, n=40, seed=1)
+    some = written("causal", drawn)
+    assert set(some) == {"red is blue", "red or blue", "blue"}
+    assert written("causal", drawn) == some
+    assert written("causal", Decode(max_new=9, temperature=1.0, n=40, seed=2)) != some
+    assert set(written("causal", Decode(max_new=9, temperature=1.0, n=40, top_k=1))) == {"red is blue"}
+    assert set(written("causal", Decode(max_new=9, temperature=0.01, n=40))) == {"red is blue"}
+
+
+def test_a_written_text_has_its_probability() -> None:
+    lm = ScriptedLM(WORDS, lambda text: {} if "red" in text else {"red": log(0.25), "blue": log(0.75)}, kind="causal")
+    (row,) = lm.encode([Template.parse("the {mask}").render({})], {})
+    ((one,),) = lm.generate([Job(row, ())], Decode(max_new=2))
+    assert (one.text, exp(one.logp)) == ("blue blue", pytest.approx(0.75**2))
+    assert (lm.spent.passes, lm.spent.tokens) == (2, 1 + 1)
+
+
 def test_what_a_script_can_not_do() -> None:
     lm = ScriptedLM(WORDS, Asked(), kind="causal", window=3)
     row = read(lm, "the {what} {mask}", Tokens((0,)), answer=(0,))
@@ -97,7 +139,9 @@ def test_what_a_script_can_not_do() -> None:
     with pytest.raises(TooLong, match="a row needs 4 positions, and the model has room for 3"):
         read(lm, "the {what} {mask}", Given(), answer=(0, 1))
     with pytest.raises(ModelError, match="writes no text"):
-        lm.generate([], Decode())
+        ScriptedLM(WORDS, Asked()).generate([], Decode())
+    with pytest.raises(ModelError, match="has no beams"):
+        ScriptedLM(["a"], lambda _text: {}, kind="causal").generate([], Decode(beams=2))
     with pytest.raises(CannotAttach, match="has no attention"):
         lm.prefixes()
     with pytest.raises(CannotAttach, match="no projection `query`"):

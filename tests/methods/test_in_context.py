@@ -7,12 +7,18 @@ import pytest
 import torch
 
 from promptatlas.data.example import Example
+from promptatlas.data.task import Task
+from promptatlas.data.view import Choices
 from promptatlas.demos.pick import Fixed
 from promptatlas.errors import NeedsError, SettingError
+from promptatlas.lm.local import LocalLM
+from promptatlas.lm.scripted import ScriptedLM
 from promptatlas.methods.contextual_calibration import ContextualCalibration
 from promptatlas.methods.in_context import InContext
 from promptatlas.methods.kate import KATE
 from promptatlas.prompting import Prompt
+from promptatlas.score.own import Own
+from promptatlas.score.slots import SlotWords
 from promptatlas.score.words import Words
 from promptatlas.testing.tasks import toy, toy_prompt
 from promptatlas.testing.tiny import tiny
@@ -138,3 +144,134 @@ def test_demonstrations_drop_an_old_calibration() -> None:
     calibrated = ContextualCalibration().fit(lm, TASK, toy_prompt())
     assert calibrated.calibration
     assert InContext(k=2).fit(lm, TASK, calibrated).calibration == ()
+
+
+TWO_OR_ONE = Task(
+    name="two or one",
+    kind="choice",
+    fields=("text", "choices"),
+    train=tuple(Example({"text": "q", "choices": ("a rest", "b")}, "b", str(at)) for at in range(2)),
+)
+ASKED = Example({"text": "q", "choices": ("a rest", "b")})
+
+
+def normalised(text: str) -> dict[str, float]:
+    """After a question `a` and then `rest` are -1 each, `b` is -1.8; where nothing is asked `a` is -2, `b` is -1."""
+    if text.endswith(" a"):
+        return {"rest": -1.0, "b": math.log(1 - math.exp(-1))}
+    a, b = (-1.0, -1.8) if "q" in text else (-2.0, -1.0)
+    return {"a": a, "b": b, "rest": math.log(1 - math.exp(a) - math.exp(b))}
+
+
+def choosing(**settings: object) -> Prompt:
+    lm = ScriptedLM(["q", "A:", "a", "b", "rest"], normalised, kind="causal")
+    start = Prompt(template=Template.parse("{text} A:{mask}"), words=Own(), view=Choices())
+    return InContext(k=0, **settings).fit(lm, TWO_OR_ONE, start)  # type: ignore[arg-type]
+
+
+def scores(prompt: Prompt) -> torch.Tensor:
+    lm = ScriptedLM(["q", "A:", "a", "b", "rest"], normalised, kind="causal")
+    return prompt.score(lm, [ASKED])[0]
+
+
+def test_an_answer_s_tokens_are_added_averaged_or_compared_with_no_question() -> None:
+    """Sums -2 and -1.8, means -1 and -1.8; where nothing is asked -3 and -1, so +1 and -.8."""
+    for over, (a, b) in {None: (-2, -1.8), "sum": (-2, -1.8), "mean": (-1, -1.8), "unconditional": (1, -0.8)}.items():
+        found = scores(choosing(over_tokens=over))
+        assert float(found[0] - found[1]) == pytest.approx(a - b, abs=1e-5)
+    assert choosing().words == Own()
+
+
+def test_no_question_is_asked_by_the_template_s_end_or_as_one_says() -> None:
+    assert (
+        choosing(over_tokens="unconditional").calibration
+        == choosing(over_tokens="unconditional", domain=" A:{mask}").calibration
+    )
+    with pytest.raises(SettingError, match="no domain of"):
+        choosing(over_tokens="unconditional", domain="{text} A:{mask}")
+    with pytest.raises(SettingError) as caught:
+        choosing(domain=" A:{mask}")
+    assert str(caught.value) == ('nothing is divided by ` A:{mask}`\n\nhint: set over_tokens="unconditional"')
+
+
+def test_demonstrations_do_not_stand_where_nothing_is_asked() -> None:
+    lm = ScriptedLM(["q", "A:", "a", "b", "rest"], normalised, kind="causal")
+    start = Prompt(template=Template.parse("{text} A:{mask}"), words=Own(), view=Choices())
+    prompt = InContext(k=2, over_tokens="unconditional").fit(lm, TWO_OR_ONE, start)
+    found = prompt.score(lm, [ASKED])[0]
+    assert float(found[0] - found[1]) == pytest.approx(1.8, abs=1e-5)
+
+
+def test_what_has_no_tokens_of_its_own_is_refused() -> None:
+    words = SlotWords(words={"pets": ("good", "mat"), "weather": ("bad", "town")})
+    start = Prompt(template=Template.parse("{text} {mask:a} on {mask:b}"), words=words)
+    with pytest.raises(SettingError, match="answers of kind `slot_words` have no tokens to mean"):
+        InContext(k=2, over_tokens="mean").fit(tiny("bert"), TASK, start)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+@pytest.mark.parametrize("over", ["sum", "mean", "unconditional"])
+def test_words_of_several_tokens_on_every_kind_of_model(family: str, over: str) -> None:
+    lm = tiny(family)
+    words = Words.of({"pets": "good cat", "weather": "bad"})
+    start = replace(toy_prompt(), words=words)
+    made = InContext(k=2, over_tokens=over).fit(lm, TASK, start)  # type: ignore[arg-type]
+    few = TASK.test[:3]
+    lengths = torch.tensor([len(ids) for (ids,) in words.tokens(lm, start.template).values()])
+    with torch.no_grad():
+        mass = replace(made, words=words, calibration=()).mass(lm, few)  # sums
+        alone = replace(start, template=Template.parse(" It was {mask}")).mass(lm, [{}])
+        found = made.score(lm, few)
+    expected = {"sum": mass, "mean": mass / lengths, "unconditional": mass - alone}[over]
+    assert lengths.tolist()[0] > 1
+    torch.testing.assert_close(found, expected.log_softmax(-1).to(found.dtype), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+def test_as_many_as_fit(family: str) -> None:
+    lm = tiny(family)
+    prompt = InContext(k=None).fit(lm, TASK, toy_prompt())
+    figures = prompt.history[-1].figures
+    shown = [demos_in(lm, prompt, one) for one in TASK.unlabeled]
+    assert figures["looked"] == len(shown) == 8
+    assert figures["fewest"] == min(shown)
+    assert figures["shown"] == pytest.approx(sum(shown) / len(shown), abs=0.01)
+    k = prompt.demos.k  # type: ignore[attr-defined]
+    assert sorted(shown)[3] >= k > 2
+    more = InContext(k=k + 1).fit(lm, TASK, toy_prompt())
+    assert sorted(demos_in(lm, more, one) for one in TASK.unlabeled)[3] < k + 1
+
+
+def demos_in(lm: LocalLM, prompt: Prompt, example: Example) -> int:
+    (row,) = prompt.reader(lm).encode(prompt.lines(lm, [example])[0])
+    return row.demos()
+
+
+def test_a_window_without_room_for_one_is_said() -> None:
+    texts = [f"{one.fields['text']} {'cat ' * 300}" for one in TASK.train]
+    train = tuple(replace(one, fields={"text": text}) for one, text in zip(TASK.train, texts, strict=True))
+    long = replace(TASK, train=train, unlabeled=())
+    for k in (2, None):
+        with pytest.raises(NeedsError, match="`in_context` shows demonstrations, and the window of tiny-gpt2"):
+            InContext(k=k).fit(tiny(LM), long, toy_prompt())
+    assert InContext(k=0).fit(tiny(LM), long, toy_prompt()).history[-1].figures["shown"] == 0
+
+
+def test_an_answer_s_score_is_the_model_s_cross_entropy_of_its_tokens_alone() -> None:
+    lm = tiny(LM)
+    start = Prompt(template=Template.parse("{text} A: {mask}"), words=Own(), view=Choices())
+    choices = ("good cat", "bad")
+    train = tuple(Example({"text": "the old film", "choices": choices}, "bad", key) for key in "ab")
+    task, example = replace(TWO_OR_ONE, train=train), Example({"text": "that movie", "choices": choices})
+    made = InContext(k=1, between="\n").fit(lm, task, start)
+    context = "the old film A: bad\nthat movie A:"
+    expected = []
+    with torch.no_grad():
+        for choice in choices:
+            ids = torch.tensor([[*lm.tokens(context), *lm.tokens(f" {choice}")]])
+            answer = len(lm.tokens(f" {choice}"))
+            logits = lm.model(input_ids=ids).logits[0, -answer - 1 : -1]
+            expected.append(-torch.nn.functional.cross_entropy(logits, ids[0, -answer:], reduction="sum"))
+        company = [example, *(Example({"text": "rain " * n, "choices": ("cat", "bad")}) for n in (1, 20))]
+        found = made.score(lm, company)[0]
+    torch.testing.assert_close(found, torch.stack(expected).log_softmax(-1), atol=1e-4, rtol=1e-4)

@@ -11,9 +11,10 @@ from promptatlas.data.view import Choices
 from promptatlas.demos.pick import Fixed
 from promptatlas.errors import SettingError, TemplateError
 from promptatlas.lm.scripted import ScriptedLM
-from promptatlas.methods.pmi import DomainPMI, ending
+from promptatlas.methods.pmi import DomainPMI
 from promptatlas.prompting import Prompt
 from promptatlas.prompting.make import prompt
+from promptatlas.score.domain import ending
 from promptatlas.score.own import Own
 from promptatlas.score.words import Words
 from promptatlas.testing.tiny import tiny

@@ -588,14 +588,17 @@ def test_demonstrations_are_filled_when_the_slot_is_too() -> None:
     assert plain(runs) == "0:<a sun>|0::good\n\n|<a rain>|:so"
 
 
-def test_between_is_plain_text() -> None:
+def test_between_is_plain_text_and_parts() -> None:
     with pytest.raises(TemplateError) as caught:
         Template.parse("{a}{mask}").render({"a": "x"}, demos=[SUN], between=Template.parse("\n{a}"))
     assert str(caught.value) == (
-        "`\n{a}` has `{a}`, and can't stand between demonstrations\n\nhint: plain text stands there"
+        "`\n{a}` has `{a}`, and can't stand between demonstrations\n\nhint: plain text stands there, and parts"
     )
     runs = Template.parse("{a}:{mask}").render({"a": "rain"}, demos=[SUN], between=Template.parse("{{}}"))
     assert plain(runs) == "0:<a sun>|0::good{}|<a rain>|:|[]"
+    runs = Template.parse("{a}:{mask}").render({"a": "rain"}, demos=[SUN], between=Template.parse("\n{@soft}"))
+    assert PartRun("soft", demo=0) in runs
+    assert plain(runs) == "0:<a sun>|0::good\n|0:@soft|<a rain>|:|[]"
 
 
 # -- what can't be rendered

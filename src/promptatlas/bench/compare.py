@@ -1,7 +1,8 @@
 """Whether one method is ahead of another: the paired bootstrap over draws and test examples."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +50,8 @@ def paired(
         samples: of the bootstrap.
         seed: of what it draws.
     """
-    there = {cell.seed: cell for cell in others if figure in cell.figures}
-    pairs = [(one, there[one.seed]) for one in ones if one.seed in there and figure in one.figures]
+    here, there = _by_draw(ones, figure), _by_draw(others, figure)
+    pairs = [(one, there[seed]) for seed, one in here.items() if seed in there]
     if not pairs:
         return None
     gains = _gains(pairs, figure)  # [draws, examples]
@@ -61,6 +62,20 @@ def paired(
     found = ((by_draw @ gains) * by_example).sum(1)  # [samples]
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Difference(float(gains.mean()), float(low), float(high), draws)
+
+
+def _by_draw(cells: Iterable[Cell], figure: str) -> dict[int, Cell]:
+    """A cell a draw; of several orders of its demonstrations the mean, of which no example is just right or wrong."""
+    found: dict[int, list[Cell]] = {}
+    for one in cells:
+        if figure in one.figures:
+            found.setdefault(one.seed, []).append(one)
+    return {
+        seed: some[0] if len(some) == 1 else replace(
+            some[0], figures={figure: fmean(one.figures[figure] for one in some)}, hits=""
+        )
+        for seed, some in found.items()
+    }  # fmt: skip
 
 
 def _gains(pairs: Sequence[tuple[Cell, Cell]], figure: str) -> NDArray[np.float64]:

@@ -15,17 +15,21 @@ MARKS = "osD^vP*X"
 
 
 def draw(cells: Sequence[Cell], path: Path) -> None:
-    """A column a task and language model: score by numbers trained; below, by labels where there are several counts."""
+    """A column a task and language model: score by numbers trained; below, by labels where there are several counts.
+
+    Where demonstrations are shown in several orders: the scores of all draws and orders, method by method.
+    """
     found = [one for one in cells if one.lm]
     columns = list(dict.fromkeys((one.lm, one.task) for one in found))
     several = len({one.shots for one in found}) > 1
+    orders = any(one.order for one in found)
     figure = Figure(figsize=(SIZE[0] * max(1, len(columns)), SIZE[1] * (1 + several)), layout="constrained")
     panels = figure.subplots(1 + several, max(1, len(columns)), squeeze=False)
     for at, (lm, task) in enumerate(columns):
         some = [one for one in found if (one.lm, one.task) == (lm, task)]
         fewest = min(one.shots for one in some)
         few = [one for one in some if one.shots == fewest]
-        _scatter(panels[0][at], few, f"{task}, {lm}, {fewest} labels a class")
+        (_boxes if orders else _scatter)(panels[0][at], few, f"{task}, {lm}, {fewest} labels a class")
         if several:
             _curves(panels[1][at], some, f"{task}, {lm}")
     fresh = path.with_name(f".{path.stem}.new{path.suffix}")
@@ -42,6 +46,16 @@ def _scatter(panel: Any, cells: Sequence[Cell], title: str) -> None:
         panel.annotate(name, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7)
     panel.set(xscale="log", xlabel="numbers trained (1: none)", ylabel=score, title=title)
     panel.grid(alpha=0.3)
+
+
+def _boxes(panel: Any, cells: Sequence[Cell], title: str) -> None:
+    score, by_method = metric(cells), _by(cells, lambda one: one.method)
+    values = [[one.figures[score] for one in some] for some in by_method.values()]
+    panel.boxplot(values, orientation="horizontal", tick_labels=list(by_method), flierprops={"markersize": 3})
+    panel.invert_yaxis()
+    panel.tick_params(axis="y", labelsize=7)
+    panel.set(xlabel=f"{score}, each draw in each order", title=title)
+    panel.grid(alpha=0.3, axis="x")
 
 
 def _curves(panel: Any, cells: Sequence[Cell], title: str) -> None:

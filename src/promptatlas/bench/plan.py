@@ -13,6 +13,7 @@ A plan is a TOML file:
     [methods."prompt tuning, 5"]      # what needs more than a method's own name
     chain = ["prompt_tuning"]         # applied one after the other; [] is the prompt as it is
     settings = { length = 5 }         # of the last of the chain
+    of.in_context = { k = 4 }         # of another one of it
     on.sst2 = { steps = 50 }          # beside these, on one task
 
     [[grid]]                          # every combination; several grids, and what they share is measured once
@@ -21,6 +22,7 @@ A plan is a TOML file:
     lms = ["pocket-masked"]
     shots = [16, 64]
     seeds = 5
+    orders = 8                        # of drawn demonstrations; of methods that have a setting `shuffle`
 """
 
 import tomllib
@@ -36,22 +38,27 @@ from promptatlas.errors import SettingError, near
 from promptatlas.text.compose import compose, phrases
 
 BASELINES = ("majority", "naive Bayes")  # what takes no language model, and no settings
+SHUFFLE = "shuffle"  # a method's setting: which order its demonstrations are shown in
 
 TOP = ("title", "note", "test", "unlabeled", "profiled", "against", "worth", "tasks", "methods", "grid")
 OF_TASK = ("data", "template", "words", "metric", "none", "without")
-OF_METHOD = ("chain", "settings", "on")
-OF_GRID = ("methods", "tasks", "lms", "shots", "seeds")
+OF_METHOD = ("chain", "settings", "on", "of")
+OF_GRID = ("methods", "tasks", "lms", "shots", "seeds", "orders")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One cell to be measured: a method on a task with a language model, from so many labels, under a seed."""
+    """One cell to be measured: a method on a task with a language model, from so many labels, under a seed.
+
+    Where a draw of demonstrations is shown in several orders, a cell is one `order` of them.
+    """
 
     method: str
     task: str
     lm: str
     shots: int
     seed: int
+    order: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +75,24 @@ class TaskPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodPlan:
-    """Methods applied one after the other, and settings of the last; `on` has those that one task alone has."""
+    """Methods applied one after the other, and settings of the last.
+
+    Attributes:
+        chain: their names.
+        settings: of the last.
+        on: by task, settings beside these on that one alone.
+        of: by name, settings of another one of the chain.
+    """
 
     chain: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    of: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def shuffles(self) -> bool:
+        """Whether it shows demonstrations whose order can be set."""
+        return any(registry.has(one, SHUFFLE) for one in self.chain)
 
     def told(self, task: str) -> Mapping[str, Any]:
         """The settings of the last method on this task."""
@@ -176,13 +196,17 @@ def _method(name: str, values: Any, where: str) -> MethodPlan:
     if name in BASELINES:
         raise SettingError(f"{where}: `{name}` is a baseline, which has nothing to set", hint="give it another name")
     chain = tuple(values.get("chain", [name]))
-    found = MethodPlan(chain=chain, settings=values.get("settings", {}), on=_table(values, "on", where))
+    found = MethodPlan(
+        chain=chain, settings=values.get("settings", {}), on=_table(values, "on", where), of=_table(values, "of", where)
+    )
     if not chain:
-        if found.settings or found.on:
+        if found.settings or found.on or found.of:
             raise SettingError(f"{where}: `{name}` has settings and no method", hint='name the method: chain = ["..."]')
         return found
     for one in chain[:-1]:  # wrong names and values are said before anything runs
-        registry.method(one)
+        registry.method(one, **found.of.get(one, {}))
+    for one in found.of:
+        _one_of(one, chain[:-1], f"{where}: [methods.{name}.of]")
     for settings in [found.told(task) for task in found.on] or [found.settings]:
         registry.method(chain[-1], **settings)
     return found
@@ -201,9 +225,11 @@ def _grid(values: Any, tasks: dict[str, TaskPlan], methods: dict[str, MethodPlan
             _one_of(name, (*registry.names(), *methods, *BASELINES), f"{where}: `methods`")
             methods[name] = MethodPlan(chain=(name,))
     shots = [_whole(one, f"{where}: `shots`") for one in lists["shots"]]
-    seeds = range(_number(values, "seeds", 5, where))
+    seeds, orders = range(_number(values, "seeds", 5, where)), range(_number(values, "orders", 1, where))
     for seed, task, lm, many, name in product(seeds, lists["tasks"], lists["lms"], shots, lists["methods"]):
-        yield Asked(method=name, task=task, lm="" if name in BASELINES else lm, shots=many, seed=seed)
+        its = orders if name in methods and methods[name].shuffles else (0,)
+        for order in its:
+            yield Asked(method=name, task=task, lm="" if name in BASELINES else lm, shots=many, seed=seed, order=order)
 
 
 def _pair(values: Any, cells: Iterable[Asked], where: str) -> tuple[str, str]:

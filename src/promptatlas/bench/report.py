@@ -13,7 +13,7 @@ from rich.text import Text
 from promptatlas.bench.page import Bars, Dot, page, section
 from promptatlas.errors import DataError
 
-Unit = Literal["share", "points", "count", "bytes", "seconds"]
+Unit = Literal["share", "points", "count", "bytes", "seconds", "deviation"]
 SCORES = ("share", "points")
 
 
@@ -26,6 +26,7 @@ class Cell:
         task: its name.
         lm: the language model's name; "" where none takes part.
         seed: of the draw and the method.
+        order: the number of the order that demonstrations are shown in.
         figures: name -> value; one that is missing doesn't exist for this method.
         shots: labelled examples of each label (in all, where a target is no label); 0 where it isn't told.
         hits: "1" or "0" for every test example, right or not; "" where an answer isn't just right or wrong.
@@ -38,6 +39,7 @@ class Cell:
     figures: Mapping[str, float | int]
     shots: int = 0
     hits: str = ""
+    order: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Its fields."""
@@ -69,7 +71,8 @@ class Column:
         heading: above it.
         figure: of the cells.
         task: of this task only; None: each seed's mean over the tasks.
-        unit: "share" is shown in per cent, "points" as they are, both with their deviation, and the highest stands out.
+        unit: "share" is shown in per cent, "points" as they are, both with their deviation, and the highest stands out;
+            "deviation" is that of shares over the orders of a draw's demonstrations, the mean over draws.
     """
 
     heading: str
@@ -224,12 +227,12 @@ class Report:
             if column.unit != "share":
                 continue
             found = [(entry.method, value) for entry in self.entries if (value := entry.values[at]) is not None]
-            dots = [Dot(name, one.mean, one.deviation, _by_seed(self._of(name), column)) for name, one in found]
+            dots = [Dot(name, one.mean, one.deviation, self._seeds(name, column)) for name, one in found]
             charts.append(Bars(column.heading, dots))
         return charts
 
-    def _of(self, method: str) -> list[Cell]:
-        return [cell for cell in self.cells if cell.method == method]
+    def _seeds(self, method: str, column: Column) -> list[float]:
+        return [fmean(some) for some in _by_seed([one for one in self.cells if one.method == method], column)]
 
     def _best(self) -> list[float]:
         """The highest mean of each column of shares."""
@@ -247,6 +250,8 @@ def shown(value: Spread | None, unit: Unit) -> str:
         scale = 100 if unit == "share" else 1
         deviation = "" if math.isnan(value.deviation) else f" ± {scale * value.deviation:.1f}"
         return f"{scale * value.mean:.1f}{deviation}"
+    if unit == "deviation":
+        return f"{100 * value.mean:.1f}"
     if unit == "seconds":
         return f"{value.mean:.1f}"
     return _short(value.mean, ("", " kB", " MB", " GB") if unit == "bytes" else ("", " k", " M", " G"))
@@ -260,17 +265,19 @@ def _short(value: float, units: Sequence[str]) -> str:
     return f"{value:.1f}{units[-1]}"
 
 
-def _by_seed(cells: Iterable[Cell], column: Column) -> list[float]:
-    """The figure under each seed: of the column's task, or the mean over the tasks."""
+def _by_seed(cells: Iterable[Cell], column: Column) -> list[list[float | int]]:
+    """The figures under each seed: of the column's task, or of all."""
     seeds: dict[int, list[float | int]] = {}
     for cell in cells:
         if column.figure in cell.figures and column.task in (None, cell.task):
             seeds.setdefault(cell.seed, []).append(cell.figures[column.figure])
-    return [fmean(some) for _, some in sorted(seeds.items())]
+    return [some for _, some in sorted(seeds.items())]
 
 
 def _spread(cells: Iterable[Cell], column: Column) -> Spread | None:
-    values = _by_seed(cells, column)
+    seeds = _by_seed(cells, column)
+    over_orders = [stdev(some) for some in seeds if len(some) > 1]
+    values = over_orders if column.unit == "deviation" else [fmean(some) for some in seeds]
     if not values:
         return None
     return Spread(fmean(values), stdev(values) if len(values) > 1 else math.nan, len(values))

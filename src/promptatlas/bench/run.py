@@ -21,14 +21,14 @@ import torch
 
 from promptatlas import registry
 from promptatlas.bench.measure import Contender, majority, measured, naive_bayes
-from promptatlas.bench.plan import BASELINES, Asked, Plan, TaskPlan
+from promptatlas.bench.plan import BASELINES, SHUFFLE, Asked, Plan, TaskPlan
 from promptatlas.bench.report import Cell
+from promptatlas.bench.tasks import halved, left
 from promptatlas.bench.watch import Watcher
 from promptatlas.data.draw import few_shot
-from promptatlas.data.example import Example, Target
 from promptatlas.data.read import read_task
 from promptatlas.data.task import Task
-from promptatlas.errors import DataError, PromptAtlasError, SettingError, near
+from promptatlas.errors import DataError, PromptAtlasError, SettingError
 from promptatlas.lm.load import load
 from promptatlas.lm.local import LocalLM
 from promptatlas.prompting import Prompt
@@ -220,38 +220,11 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
 def _few(plan: Plan, asked: Asked, data: Path | None) -> Task:
     """A task with few labels and nothing to choose by, so that all methods see the same."""
     told = plan.tasks[asked.task]
-    few = _task(told.data, data, plan.test, told.without).few(asked.shots, asked.seed, dev=0)
+    few = _drawn(told.data, data, plan.test, told.without, asked.shots, asked.seed)
     return replace(
         few, name=asked.task, dev=(), unlabeled=few.unlabeled[: plan.unlabeled], metric=told.metric or few.metric,
         none=told.none or few.none,
     )  # fmt: skip
-
-
-def halved(task: Task) -> Task:
-    """Every other example (of each label) to choose by: whoever needs dev examples gets no more labels than others."""
-    seen: dict[Target, int] = {}
-    halves: tuple[list[Example], list[Example]] = ([], [])
-    for one in task.train:
-        label = one.target if task.kind == "label" else None
-        at = seen.get(label, 0)
-        halves[at % 2].append(one)
-        seen[label] = at + 1
-    return replace(task, train=tuple(halves[0]), dev=tuple(halves[1]))
-
-
-def left(task: Task, without: Sequence[str]) -> Task:
-    """The task without some labels and their examples. Raises SettingError: there is no such label."""
-    for label in without:
-        if label not in task.labels:
-            raise SettingError(f"`{task.name}` has no label `{label}` to do without", hint=near(label, task.labels))
-    if not without:
-        return task
-
-    def kept(some: Sequence[Example]) -> tuple[Example, ...]:
-        return tuple(one for one in some if one.target not in without)
-
-    labels = tuple(one for one in task.labels if one not in without)
-    return replace(task, labels=labels, train=kept(task.train), dev=kept(task.dev), test=kept(task.test))
 
 
 @lru_cache
@@ -259,6 +232,11 @@ def _task(name: str, data: Path | None, test: int, without: tuple[str, ...]) -> 
     folder = None if data is None else data / name
     task = left(read_task(str(folder) if folder is not None and folder.exists() else name), without)
     return replace(task, test=few_shot(task.test, test, DRAW).drawn) if 0 < test < len(task.test) else task
+
+
+@lru_cache
+def _drawn(name: str, data: Path | None, test: int, without: tuple[str, ...], shots: int, seed: int) -> Task:
+    return _task(name, data, test, without).few(shots, seed, dev=0)
 
 
 @lru_cache
@@ -280,12 +258,18 @@ def _methods(plan: Plan, asked: Asked) -> tuple[Method, ...]:
     if asked.method in BASELINES:
         return ()
     told = plan.methods[asked.method]
-    chain, settings, last = told.chain, told.told(asked.task), len(told.chain) - 1
-    return tuple(registry.seeded(one, asked.seed, **(settings if at == last else {})) for at, one in enumerate(chain))
+    last, settings = len(told.chain) - 1, told.told(asked.task)
+    found = []
+    for at, one in enumerate(told.chain):
+        mine: dict[str, Any] = {SHUFFLE: asked.order} if asked.order and _has(one, SHUFFLE) else {}
+        mine |= settings if at == last else told.of.get(one, {})
+        found.append(registry.seeded(one, asked.seed, **mine))
+    return tuple(found)
 
 
 def _settings(contender: Contender) -> list[str]:
     return [f"{one.name} {one}" for one in contender.methods]
 
 
+_has = lru_cache(registry.has)  # it reads a file
 _BASELINES = {"majority": majority, "naive Bayes": naive_bayes}

@@ -19,6 +19,7 @@ from promptatlas.bench.worth import worth
 
 WORTH = "Labels of each class that one method saves beside another, over the scores both come to"
 WORTH_HEADS = ("method", "beside", "task", "language model", "labels saved", "scores", "measured at")
+ORDERS = " Over orders: the deviation over orders of the same demonstrations, the mean over draws."
 POINTS = ("bleu", "chrf")  # scores out of a hundred
 COSTS = ("trained", "stored", "seconds", "steps", "operations", "enough", "answering")  # figures that aren't a score
 
@@ -143,6 +144,11 @@ def _report(lm: str, shots: int, cells: Sequence[Cell], tasks: Sequence[str]) ->
         Column(heading=f"{task}, {figures[task]}", figure=figures[task], task=task, unit=_unit(figures[task]))
         for task in tasks
     ]
+    columns += [
+        Column(heading=f"{task}, over orders", figure=figures[task], task=task, unit="deviation")
+        for task in tasks
+        if any(one.order for one in cells if one.task == task)
+    ]
     costs = [
         Column(heading="trained", figure="trained", unit="count"),
         Column(heading="stored", figure="stored", unit="bytes"),
@@ -211,6 +217,7 @@ def _note(plan: Plan) -> str:
         f"{plan.note} {several}; scores in per cent, mean ± deviation over draws of the labelled examples. Trained: "
         "numbers that training moved. Stored: the saved prompt, beside the model. Operations a step, and steps until "
         f"95 % of the final score: of {profiled}. Seconds: of the processor, to learn and to answer."
+        f"{ORDERS if any(one.order for one in plan.cells) else ''}"
     ).strip()
 
 

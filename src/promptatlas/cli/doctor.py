@@ -79,7 +79,7 @@ def _model(lm: Any) -> dict[str, Any]:
         "kind": lm.kind,
         "can": sorted(lm.can),
         "prefix": prefix,
-        **_fast(lm),
+        **(_fast(lm) if "weights" in lm.can else {}),
         "window": lm.window,
         "width": lm.width,
         "vocabulary": lm.vectors.shape[0],

@@ -9,13 +9,17 @@ from promptatlas.cli.print import Bar
 from promptatlas.errors import SettingError
 
 if TYPE_CHECKING:
-    from promptatlas.lm.local import LocalLM
+    from promptatlas.lm.lm import LM
     from promptatlas.prompting import Ensemble, Prompt
 
 POCKET = "pocket-masked"
 
 LmName = Annotated[
-    str, typer.Option("--lm", help="The language model: an embedded name, a folder, or a name on a hub.")
+    str,
+    typer.Option(
+        "--lm",
+        help="The language model: an embedded name, a folder, a name on a hub, or an address: http://HOST/v1#NAME.",
+    ),
 ]
 OtherLm = Annotated[
     str | None,
@@ -37,17 +41,17 @@ TaskName = Annotated[
 ]
 
 
-def model(name: str, device: str | None, dtype: str, bar: Bar) -> "LocalLM":
-    """The language model of this name."""
+def model(name: str, device: str | None, dtype: str, bar: Bar) -> "LM":
+    """The language model of this name, or at this address."""
     bar.step(f"loading {name}")
-    from promptatlas.lm.load import load
+    from promptatlas.lm.named import named
 
-    return load(name, device, dtype)
+    return named(name, device, dtype)
 
 
 def saved(
     folder: Path, lm: str | None, device: str | None, dtype: str | None, bar: Bar
-) -> "tuple[Prompt | Ensemble, LocalLM]":
+) -> "tuple[Prompt | Ensemble, LM]":
     """A saved prompt, and the model it was learned on, in the same dtype, or what is named instead.
 
     Raises:

@@ -41,7 +41,8 @@ def predict(
     """Answer with a saved prompt: a JSON line for each text, in order, of any number.
 
     It has a label and the probabilities of all; for a list of items tags, and the probability of each; a number, and
-    the probabilities of its range's ends; of a prompt that writes, the text and its probability.
+    the probabilities of its range's ends; of a prompt that writes, the text and its probability, and its chains where
+    it reasons.
     """
     if chunk < 1:
         raise SettingError(f"`--chunk` is {chunk}", hint="read 1 or more")
@@ -57,9 +58,7 @@ def predict(
         with counted(model) if cost else nullcontext() as spending:
             for some in _chunks(first, items, chunk):
                 for answer in _answers(prompt, model, some, how):
-                    show.line(
-                        _line(answer) if how is None else {"text": answer.value, "probability": answer.confidence}
-                    )
+                    show.line(_line(answer) if how is None else _written(answer))
                 told += len(some)
                 bar.advance(len(some))
     if spending is not None:
@@ -72,6 +71,15 @@ def _line(answer: "Answer") -> dict[str, Any]:
         line = {"tags": list(answer.value), "probabilities": list(answer.each)}
     elif isinstance(answer.value, float):
         line = {"number": answer.value, "probabilities": dict(answer.probabilities)}
+    return {**line, "why": answer.why} if answer.why else line
+
+
+def _written(answer: "Answer") -> dict[str, Any]:
+    line: dict[str, Any] = {"text": answer.value, "probability": answer.confidence}
+    if answer.probabilities:
+        line["probabilities"] = dict(answer.probabilities)
+    if answer.texts:
+        line["chains"] = list(answer.texts)
     return {**line, "why": answer.why} if answer.why else line
 
 

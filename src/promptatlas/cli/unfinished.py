@@ -11,7 +11,7 @@ from promptatlas.errors import ArtifactError, SettingError
 
 if TYPE_CHECKING:
     from promptatlas.data.task import Task
-    from promptatlas.lm.local import LocalLM
+    from promptatlas.lm.lm import LM
 
 RECORD = "run.json"
 ENDING = ".run"
@@ -68,7 +68,7 @@ def run_folder(out: Path) -> Path:
     return out.with_name(out.name + ENDING)
 
 
-def identity(task: "Task", lm: "LocalLM") -> dict[str, str]:
+def identity(task: "Task", lm: "LM") -> dict[str, str]:
     """What tells the data and the model of a fit from others."""
     known = lm.identity
     return {"data": task.identity(), "language model": known["weights"], "tokenizer": known["tokenizer"]}

@@ -25,7 +25,7 @@ from promptatlas.cli.unfinished import Request
 from promptatlas.data.read import read_task
 from promptatlas.data.task import Task
 from promptatlas.errors import NeedsError, PromptAtlasError, SettingError
-from promptatlas.lm.local import LocalLM
+from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.prompting.make import check_fit, prompt, template_of
 from promptatlas.train.candidate import Candidate
@@ -117,7 +117,7 @@ def started(request: Request, task: Task, *, worded: bool = True) -> Prompt:
 
 
 def _fit(
-    candidates: Sequence[Candidate], how: Selection, lm: LocalLM, task: Task, out: Path, checkpoint: float, bar: Bar
+    candidates: Sequence[Candidate], how: Selection, lm: LM, task: Task, out: Path, checkpoint: float, bar: Bar
 ) -> Selected:
     """The prompt the method learns, and how it was chosen."""
     with under_way(out, bar, f"it goes on with: promptatlas fit --resume {out}", seconds=checkpoint) as run:
@@ -127,7 +127,7 @@ def _fit(
             raise NeedsError(error.message, hint=_instead(lm, task, candidates[0].prompt) or error.hint) from error
 
 
-def _instead(lm: LocalLM, task: Task, start: Prompt) -> str:
+def _instead(lm: LM, task: Task, start: Prompt) -> str:
     found = registry.fitting(lm, task, start)
     return f"with `{lm.name}` and this task these would do: {', '.join(f'`{one}`' for one in found)}" if found else ""
 

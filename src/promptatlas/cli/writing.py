@@ -23,20 +23,23 @@ MaxNew = Annotated[
 
 
 def decoding(prompt: "Prompt | Ensemble", lm: "LM", beams: int | None, max_new: int | None) -> "Decode | None":
-    """How a prompt writes its texts; None where it answers with labels or choices.
+    """How a prompt writes its texts, of several the first; None where it answers with labels or choices.
 
     Raises:
         NeedsError: it writes, and the model can't.
         SettingError: it doesn't, and an option says how to.
     """
     from promptatlas.prompting.writing import GREEDY, WRITERS
+    from promptatlas.score.chains import Chains
 
-    if members(prompt)[0].writes:
+    first = members(prompt)[0]
+    if first.writes:
         if "generate" not in lm.can:
             raise NeedsError(
                 f"this prompt's answers are texts, and `{lm.name}` is {lm.kind}: it can't write", hint=WRITERS
             )
-        return replace(GREEDY, beams=beams or GREEDY.beams, max_new=max_new or GREEDY.max_new)
+        how = first.view.how if isinstance(first.view, Chains) else GREEDY
+        return replace(how, beams=beams or how.beams, max_new=max_new or how.max_new)
     for option, given in (("--beams", beams), ("--max-new", max_new)):
         if given is not None:
             raise SettingError(

@@ -13,6 +13,7 @@ from promptatlas.data.example import Target
 from promptatlas.data.task import SPAN_TAG, Kind
 from promptatlas.data.view import OUTSIDE
 from promptatlas.errors import DataError, SettingError
+from promptatlas.text.pattern import numeral
 
 Array = NDArray[numpy.float64]
 Formulas = Mapping[str, Callable[[Array], Array]]  # name -> from sums [samples, columns] to values [samples]
@@ -177,12 +178,22 @@ def _text_columns(targets: Sequence[Target], answers: Sequence[Target]) -> tuple
     missing = [not isinstance(answer, str) for answer in answers]
     tables = [numpy.array(metric._extract_corpus_statistics(given, streams), dtype=float) for metric in (bleu, chrf)]
     first, last = tables[0].shape[1], tables[0].shape[1] + tables[1].shape[1]
-    return numpy.hstack([*tables, stack(exact, missing)]), {
+    numbers = _same_numbers(references, given)
+    return numpy.hstack([*tables, stack(exact, missing, *(() if numbers is None else (numbers,)))]), {
         "bleu": lambda sums: _sacrebleu(bleu, sums[:, :first]),
         "chrf": lambda sums: _sacrebleu(chrf, sums[:, first:last]),
         "exact_match": _mean(last, len(targets)),
+        **({} if numbers is None else {"number_match": _mean(last + 2, len(targets))}),
         "invalid": _mean(last + 1, len(targets)),
     }
+
+
+def _same_numbers(references: Sequence[Sequence[str]], given: Sequence[str]) -> list[bool] | None:
+    """Of each answer whether it is one of its references as a number; None where not every reference is a number."""
+    wanted = [{numeral(one) for one in some} for some in references]
+    if any(None in some for some in wanted):
+        return None
+    return [(found := numeral(text)) is not None and found in some for text, some in zip(given, wanted, strict=True)]
 
 
 def _sacrebleu(metric: Any, sums: Array) -> Array:

@@ -5,7 +5,8 @@
     number   pearson, spearman, mean_absolute_error
     tags     span_f1, span_precision, span_recall, accuracy (of tags); without spans the last only
     choice   accuracy
-    text     bleu, chrf (0 to 100, as sacrebleu has them), exact_match
+    text     bleu, chrf (0 to 100, as sacrebleu has them), exact_match; number_match where all targets are numbers,
+             however they are written (18, 18.0, $18)
 
 and for every kind `invalid`: the share of answers (of tags, for tags) that couldn't be right, being outside the labels,
 no number, or missing. They count as wrong. A formula that divides by zero (no positives, a constant column) gives 0.

@@ -10,6 +10,7 @@ from promptatlas.data.lines import Line, Lines
 from promptatlas.data.target import COLUMNS, LISTED, kind_of, target_of, texts_of
 from promptatlas.data.task import METRICS, Kind, Task, quoted
 from promptatlas.errors import DataError, near
+from promptatlas.text.pattern import numeral
 
 Split = Literal["train", "dev", "test", "unlabeled"]
 
@@ -76,7 +77,7 @@ def _task(plan: _Plan, examples: Mapping[Split, tuple[Example, ...]], labels: tu
         dev=examples.get("dev", ()),
         test=examples.get("test", ()),
         unlabeled=examples.get("unlabeled", ()),
-        metric=about.metric or ("exact_match" if short else ""),
+        metric=about.metric or (_right(examples) if short else ""),
         template=about.template or ("{tokens:each}" if plan.kind == "tags" else None),
         words=about.words,
         none=about.none,
@@ -84,6 +85,12 @@ def _task(plan: _Plan, examples: Mapping[Split, tuple[Example, ...]], labels: tu
         low=low,
         high=high,
     )
+
+
+def _right(examples: Mapping[Split, tuple[Example, ...]]) -> str:
+    """The metric of short answers: whether they are the same number where all are numbers, else the same text."""
+    numbers = (numeral(str(one.target)) for split in _LABELLED for one in examples.get(split, ()))
+    return "exact_match" if None in numbers else "number_match"
 
 
 def _target_column(kind: Kind, lines: Lines) -> str:

@@ -12,6 +12,7 @@ from promptatlas.data.example import Example, Target
 from promptatlas.data.interval import Interval
 from promptatlas.data.view import Choices, One, Tags, View
 from promptatlas.errors import DataError, SettingError, near
+from promptatlas.text.pattern import numeral
 
 Kind = Literal["label", "labels", "number", "tags", "choice", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -22,9 +23,9 @@ METRICS: Mapping[Kind, tuple[str, ...]] = {
     "number": ("pearson", "spearman", "mean_absolute_error"),
     "tags": ("span_f1", "span_precision", "span_recall", "accuracy"),
     "choice": ("accuracy",),
-    "text": ("bleu", "chrf", "exact_match"),
+    "text": ("bleu", "chrf", "exact_match", "number_match"),
 }
-"""What is measured of each kind; the first is the task's metric where it names none."""
+"""What is measured of each kind; the first is the task's metric where it names none. `number_match` is of numbers."""
 
 SPAN_TAG = re.compile(r"O|[BIES]-.+")  # of a span's beginning, inside, end or whole; or of none
 
@@ -83,6 +84,8 @@ class Task:
             raise SettingError(f"`{self.metric}` counts spans, and `{self.name}` has the tag `{other}`", hint=hint)
         if self.kind == "label":
             self._check_labels()
+        if self.metric == "number_match":
+            self._check_numbers()
         if self.none and self.none not in self.labels:
             raise DataError(f"`none` is `{self.none}`, no label of `{self.name}`", hint=near(self.none, self.labels))
         for label in self.words or ():
@@ -151,6 +154,15 @@ class Task:
             for example in split:
                 hashed.update(_json([dict(example.fields), _plain(example.target)]) + b"\x1e")
         return hashed.hexdigest()
+
+    def _check_numbers(self) -> None:
+        for example in self.train + self.dev + self.test:
+            for text in example.target if isinstance(example.target, tuple) else (str(example.target),):
+                if numeral(text) is None:
+                    raise DataError(
+                        f"`{self.metric}` is of numbers, and example `{example.key}` of `{self.name}` has `{text}`",
+                        hint='take "exact_match"',
+                    )
 
     def _check_labels(self) -> None:
         if len(set(self.labels)) < 2 or len(set(self.labels)) < len(self.labels):

@@ -26,6 +26,7 @@ class Answer:
         probabilities: of every label or choice; of tags none.
         why: what was out of the ordinary, for people; "" mostly.
         each: of tags, the probability of every one.
+        texts: of chains of reasoning, what was written.
     """
 
     value: Target
@@ -33,6 +34,7 @@ class Answer:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     why: str = ""
     each: tuple[float, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -4,14 +4,13 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from promptatlas.data.example import Example
 from promptatlas.demos.nearest import Nearest
-from promptatlas.demos.pool import Pool, check_count, from_json, texts, to_json
+from promptatlas.demos.pool import Pool, check_count, from_json, in_turns, texts, to_json
 from promptatlas.demos.room import Drop
 from promptatlas.lm.lm import LM
 
@@ -125,6 +124,7 @@ class Random:
         balanced: as many of each target as can be.
         each: drawn anew for each query, by its key or its texts; otherwise all queries are shown the same, and one that
             is among them is shown another in its place.
+        shuffle: another number shows the same in another order.
     """
 
     kind: ClassVar[str] = "random"
@@ -136,6 +136,7 @@ class Random:
     seed: int
     balanced: bool = True
     each: bool = False
+    shuffle: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a number the pool doesn't hold."""
@@ -166,6 +167,7 @@ class Random:
             "seed": self.seed,
             "balanced": self.balanced,
             "each": self.each,
+            "shuffle": self.shuffle,
         }
 
     def tensors(self) -> Mapping[str, Tensor]:
@@ -188,6 +190,8 @@ class Random:
         rng.shuffle(groups)
         most = self.k + self._pool.most_alike
         drawn = [[i for i in rng.sample(some, min(most, len(some))) if i not in own] for some in groups]
-        turns = [i for turn in zip_longest(*drawn) for i in turn if i is not None][: self.k]
+        turns = in_turns(drawn)[: self.k]
         rng.shuffle(turns)
+        if self.shuffle:
+            random.Random(f"{name}/{self.shuffle}").shuffle(turns)
         return turns

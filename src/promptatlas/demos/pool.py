@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 from promptatlas.data.example import Example, Target
@@ -83,6 +84,15 @@ def _equal(one: object, other: object) -> bool:
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):  # JSON makes lists of tuples
         return list(one) == list(other)
     return one is other or (isinstance(one, str | int | float | Mapping) and one == other)  # arrays don't say yes or no
+
+
+def in_turns(groups: Sequence[Sequence[int]]) -> list[int]:
+    """The first of each group, then the second of each, and so on.
+
+    >>> in_turns([[1, 2, 3], [4]])
+    [1, 4, 2, 3]
+    """
+    return [one for turn in zip_longest(*groups) for one in turn if one is not None]
 
 
 def check_count(k: int, size: int) -> None:

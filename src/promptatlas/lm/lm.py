@@ -28,7 +28,6 @@ class LM(Protocol):
         width: of the input vectors.
         hidden: of the states.
         head: of what enters the output projection (differs from `hidden` in a few families).
-        spent: what it has been made to read and to write so far.
     """
 
     name: str
@@ -37,7 +36,10 @@ class LM(Protocol):
     width: int
     hidden: int
     head: int
-    spent: Spent
+
+    @property
+    def spent(self) -> Spent:
+        """What it has been made to read and to write so far."""
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -45,7 +47,10 @@ class LM(Protocol):
 
     @property
     def can(self) -> frozenset[str]:
-        """What it offers of {"logits", "hidden", "gradient", "generate", "weights", "prefix"}."""
+        """What it offers of {"logits", "vocabulary", "vectors", "hidden", "gradient", "generate", "weights", "prefix"}.
+
+        "logits" are those of tokens that are named, "vocabulary" those of all at once; "vectors" are its own of tokens.
+        """
 
     @property
     def device(self) -> torch.device:

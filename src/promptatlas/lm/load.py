@@ -73,6 +73,8 @@ def load(
     """
     if dtype not in DTYPES:
         raise SettingError(f"there is no dtype `{dtype}`", hint=near(dtype, DTYPES))
+    if "://" in str(name):
+        raise LoadError(f"`{name}` is an address, and no model of this machine", hint="promptatlas.remote(ADDRESS)")
     folder = embedded().get(str(name), name)
     there = _device(device)
     if (Path(folder) / ADAPTER).is_file():
@@ -103,15 +105,19 @@ def _adapted(name: str, *, alone: bool) -> LoadError:
 
 def _described(folder: str | Path, name: str) -> tuple[Any, Any]:
     """Configuration and tokenizer."""
-    config = _config(folder, name)
+    return _config(folder, name), words(folder, name)
+
+
+def words(folder: str | Path, name: str) -> Any:
+    """The tokenizer in a folder or on a hub. Raises LoadError where there is none, or one without words."""
     hint = "is its tokenizer.json there, and whole?"
     try:
-        backend = AutoTokenizer.from_pretrained(folder)
+        backend: Any = AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # tokenizers raises nothing narrower for a broken file
         raise LoadError(f"the tokenizer of `{name}` can't be read: {error}", hint=hint) from error
     if len(backend) <= len(backend.all_special_ids):  # what comes back where there is no file
         raise LoadError(f"the tokenizer of `{name}` has no words", hint=hint)
-    return config, backend
+    return backend
 
 
 def _config(folder: str | Path, name: str) -> Any:

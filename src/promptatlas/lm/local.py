@@ -105,7 +105,7 @@ class LocalLM:
     @cached_property
     def can(self) -> frozenset[str]:
         """What the model offers; "prefix" and "generate" depend on the family."""
-        offers = {"logits", "hidden", "gradient", "weights"}
+        offers = {"logits", "vocabulary", "vectors", "hidden", "gradient", "weights"}
         offers |= {"generate"} if self.kind != "masked" else set()
         offers |= {"prefix"} if self.attention.layers else set()
         return frozenset(offers)

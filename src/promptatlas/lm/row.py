@@ -68,6 +68,12 @@ class Row:
         """Demonstrations that stand in it."""
         return len({span.demo for span in self.spans} - {None})
 
+    def begun(self, ids: tuple[int, ...]) -> "Row":
+        """The row of a model that writes, with these tokens as written already: it goes on behind them."""
+        if self.feed:
+            return replace(self, feed=(*self.feed, *ids))
+        return replace(self, ids=(*self.ids, *ids), types=(*self.types, *[0] * len(ids)), last=self.last + len(ids))
+
     def then(self, ids: tuple[int, ...]) -> "Row":
         """The row with these tokens as its answer: after the slot, or in the slot's masks where the model is masked."""
         return replace(self, answer=tuple(ids))

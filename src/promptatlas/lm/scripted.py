@@ -32,7 +32,7 @@ class ScriptedLM:
     Where it is read, `answers` is shown the text and gives the logits of words; those it leaves out are impossible. A
     masked text has `[MASK]` where it is read and `_` at other masks, a causal one ends there, and what a seq2seq model
     has written so far stands after `>`. A state, of whatever layer and place, is `embedding` of that text. No parts but
-    tokens and heads; nothing is cut.
+    tokens and heads; nothing is cut. What it writes are words, likeliest first or drawn.
     """
 
     def __init__(
@@ -44,7 +44,9 @@ class ScriptedLM:
         self.words = (*vocabulary, *MARKS)
         self.ids = {word: i for i, word in enumerate(self.words)}
         self.identity: Mapping[str, str] = {"weights": name, "tokenizer": " ".join(self.words)}
-        self.can = frozenset({"logits", "hidden"})
+        self.can = frozenset(
+            {"logits", "vocabulary", "vectors", "hidden"} | (set() if kind == "masked" else {"generate"})
+        )
         self.width, self.hidden, self.device = len(self.words), len(embedding("")), torch.device("cpu")
         self.dtype = "float32"
         self.head, self.spent = self.hidden, Spent()
@@ -94,8 +96,12 @@ class ScriptedLM:
             yield tuple(self._read(ask, job.row) for ask in job.asks)
 
     def generate(self, jobs: Sequence[Job], how: Decode) -> list[list[Text]]:
-        """Not in the script."""
-        raise ModelError("a scripted model writes no text", hint="use a real model")
+        """`how.n` texts a job, greedy or drawn; see `LM.generate`. A text ends where `answers` gives no word."""
+        if self.kind == "masked" or how.beams > 1:
+            what = "a masked model writes no text" if self.kind == "masked" else "a scripted model has no beams"
+            raise ModelError(what, hint="use a causal one" if self.kind == "masked" else "set beams=1")
+        draw = torch.Generator().manual_seed(how.seed)
+        return [[self._written(job.row, how, draw) for _ in range(how.n)] for job in jobs]
 
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "texts hidden"]:
         """What `embedding` gives, as it is."""
@@ -156,6 +162,24 @@ class ScriptedLM:
         ids = ask.ids if isinstance(ask, Places) else row.answer
         return Read(logits.log_softmax(-1).gather(1, torch.tensor(ids)[:, None]).T)
 
+    def _written(self, row: Row, how: Decode, draw: torch.Generator) -> Text:
+        """A text of a row: words one after another, up to the first stop."""
+        ids: list[int] = []
+        total = 0.0
+        for _ in range(how.max_new):
+            spoken = row.then(tuple(ids))
+            logits = torch.tensor(self._logits(self._shown(spoken, len(spoken.ids) + len(spoken.feed) + len(ids))))
+            self.spent.add(1 if ids else len(row))
+            if not bool(logits.isfinite().any()):
+                break
+            ids.append(_drawn(logits, how, draw))
+            total += float(logits.log_softmax(-1)[ids[-1]])
+            text = self.text(ids)
+            cut = min((at for stop in how.stop if (at := text.find(stop)) >= 0), default=-1)
+            if cut >= 0:
+                return Text(text[:cut], tuple(ids), total)
+        return Text(self.text(ids), tuple(ids), total)
+
     def _positions(self, ask: Ask, row: Row) -> list[int]:
         if isinstance(ask, Places):
             return list(ask.positions)
@@ -176,6 +200,15 @@ class ScriptedLM:
     def _logits(self, text: str) -> list[float]:
         answer = self.answers(text)
         return [answer.get(word, -torch.inf) for word in self.words]
+
+
+def _drawn(logits: Float[Tensor, " vocab"], how: Decode, draw: torch.Generator) -> int:
+    """The likeliest word, or one drawn among the `top_k` likeliest."""
+    if how.temperature <= 0:
+        return int(logits.argmax())
+    if how.top_k:
+        logits = logits.where(logits >= logits.topk(min(how.top_k, len(logits))).values[-1], -torch.inf)
+    return int(torch.multinomial((logits / how.temperature).softmax(-1), 1, generator=draw))
 
 
 def _check(name: str, part: Part) -> tuple[int, ...]:

@@ -2,11 +2,13 @@
 
 Liu, Shen, Zhang, Dolan, Carin & Chen 2021, "What Makes Good In-Context Examples for GPT-3?", arXiv:2101.06804.
 
-Learns: an index of the training inputs' vectors, kept in the prompt.
-Needs: labelled examples; a model whose states can be read.
-Relations: `in_context` shows the same demonstrations to every input; calibrate with
-`contextual_calibration(each=True)`, since each input has its own.
-Differs: the vectors are the model's own mean last states; the paper compares sentence encoders.
+Learns: an index of the training inputs' vectors, kept in the prompt; under "bm25" none.
+Needs: labelled examples; a model whose states can be read, unless another embeds or words are counted.
+Relations: `in_context` shows the same demonstrations to every input; `max_marginal_relevance` keeps them from saying
+the same. `contextual_calibration(each=True)` reads a prior under each input's own: where neighbours share a label, it
+divides out what they say, and `balanced` ones are better calibrated than others.
+Differs: the vectors are mean last states of the model itself, or of a language model that `encoder` names; the paper
+compares encoders of sentences, tuned for that. BM25 isn't in the paper.
 
 Example:
     >>> import promptatlas
@@ -22,6 +24,7 @@ from promptatlas.data.task import Task
 from promptatlas.demos.nearest import Nearest
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
+from promptatlas.prompting.shown import counted
 from promptatlas.train.needs import Needs
 from promptatlas.train.run import Run
 
@@ -32,13 +35,17 @@ class KATE:
 
     Attributes:
         k: demonstrations an input.
-        metric: "cosine" or "euclidean".
+        metric: "cosine" or "euclidean" of vectors, or "bm25": by the words that texts share, characters in Chinese.
         order: "nearest_first", as in the official code, or "nearest_last", next to the input.
+        encoder: a language model that embeds, by name or folder; "": the model itself. The prompt needs it there again.
+        balanced: the nearest of each label in turns, as many of each as can be.
     """
 
     k: int = 3
-    metric: Literal["cosine", "euclidean"] = "cosine"
+    metric: Literal["cosine", "euclidean", "bm25"] = "cosine"
     order: Literal["nearest_first", "nearest_last"] = "nearest_first"
+    encoder: str = ""
+    balanced: bool = False
 
     name: ClassVar[str] = "kate"
     needs: ClassVar[Needs] = Needs(
@@ -48,7 +55,8 @@ class KATE:
 
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
         """Embed the training inputs (the template's fields, never the label) and put the index into the prompt."""
-        self.needs.check(self.name, lm, task, prompt)
+        own = not self.encoder and self.metric != "bm25"
+        replace(self.needs, can=self.needs.can if own else ()).check(self.name, lm, task, prompt)
         demos = Nearest.over(
             lm,
             task.train,
@@ -56,5 +64,8 @@ class KATE:
             metric=self.metric,
             order=self.order,
             fields=[field for field in prompt.template.fields if field in task.fields],
+            by=self.encoder,
+            balanced=self.balanced,
         )
-        return replace(prompt, demos=demos, calibration=()).noted(lm, self, task.identity())
+        made = replace(prompt, demos=demos, calibration=())
+        return made.noted(lm, self, task.identity(), **counted(made, lm, task, self.name))

@@ -84,7 +84,8 @@ class Kpt:
         """Refine the words, then calibrate or train; demonstrations and a calibration are dropped."""
         run = run or Run()
         more = {"none": (), "words": ("gradient",), "all": ("gradient", "weights")}[self.train]
-        needs = replace(self.needs, can=("logits", *more), splits=("train",) if more else (), words=not self.lists)
+        can = ("logits", "vocabulary") if self.rare else ("logits",)
+        needs = replace(self.needs, can=(*can, *more), splits=("train",) if more else (), words=not self.lists)
         needs.check(self.name, lm, task, prompt)
         start = replace(prompt, demos=NoDemos(), calibration=(), view=One())
         words = apart(known(self._lists(task, prompt), lm, start, self.tokens, self.most_tokens))

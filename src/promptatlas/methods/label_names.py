@@ -67,12 +67,13 @@ class LabelNames:
     seed: int = 0
 
     name: ClassVar[str] = "label_names"
-    needs: ClassVar[Needs] = Needs(can=("logits",), words=False)
+    needs: ClassVar[Needs] = Needs(can=("logits", "vocabulary"), words=False)
     published: ClassVar[Mapping[str, object]] = {}
 
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
         """Find words for the task's labels; those of the prompt, demonstrations and a calibration are dropped."""
-        self.needs.check(self.name, lm, task, prompt)
+        more = {"prediction": ("vocabulary",), "vectors": ("vectors",)}.get(self.by, ())
+        replace(self.needs, can=("logits", *more)).check(self.name, lm, task, prompt)
         names = own_words(lm, task.labels, prompt.template)
         start = replace(prompt, words=names, demos=NoDemos(), calibration=(), view=One())
         texts = []

@@ -69,7 +69,7 @@ class Petal:
 
     name: ClassVar[str] = "petal"
     needs: ClassVar[Needs] = Needs(
-        can=("logits",), splits=("train",), words=False, instead={"train": ("label_names", "kpt")}
+        can=("logits", "vocabulary"), splits=("train",), words=False, instead={"train": ("label_names", "kpt")}
     )  # fmt: skip
     published: ClassVar[Mapping[str, object]] = {"joint": False}
 

@@ -24,14 +24,10 @@ import torch
 from promptatlas.data.task import Task
 from promptatlas.data.view import One
 from promptatlas.demos.pick import NoDemos
-from promptatlas.errors import SettingError
 from promptatlas.lm.lm import LM
 from promptatlas.prompting import Prompt
 from promptatlas.score.calibrate import PMI
-from promptatlas.score.own import Own
-from promptatlas.score.words import Words
-from promptatlas.text.pieces import FieldPiece, SlotPiece, TextPiece
-from promptatlas.text.template import Template
+from promptatlas.score.domain import domain, summed
 from promptatlas.train.needs import Needs
 from promptatlas.train.run import Run
 
@@ -58,38 +54,17 @@ class DomainPMI:
     def fit(self, lm: LM, task: Task, prompt: Prompt, *, run: Run | None = None) -> Prompt:
         """Divide by the domain; a calibration the prompt had is replaced, and no answer's length is divided out."""
         self.needs.check(self.name, lm, task, prompt)
-        words = prompt.words
-        if isinstance(words, Own | Words) and words.over_tokens == "mean":
-            words = replace(words, over_tokens="sum")
-        if isinstance(words, Words):
-            words = replace(words, over_words="sum_prob")
-        plain = replace(prompt, words=words, calibration=())
-        domain = Template.parse(self.domain) if self.domain else ending(prompt.template)
-        if domain.slots and (domain == prompt.template or domain.slots != prompt.template.slots):
-            told = f"`{domain}` is no domain of `{prompt.template}`"
-            raise SettingError(told, hint="give the same slot, and leave the question out: domain=...")
-        made = replace(plain, calibration=(PMI(domain=domain),))
+        plain = replace(prompt, words=summed(prompt.words), calibration=())
+        alone = domain(prompt.template, self.domain)
+        made = replace(plain, calibration=(PMI(domain=alone),))
         looked = (task.unlabeled or task.train)[: self.looked]
-        figures: dict[str, float | int | str] = {"domain": str(domain)}
+        figures: dict[str, float | int | str] = {"domain": str(alone)}
         if looked:
             before, after = ([one.value for one in some.predict(lm, looked)] for some in (plain, made))
             changed = sum(one != other for one, other in zip(before, after, strict=True))
             figures |= {"changed": round(changed / len(looked), 4), "looked": len(looked)}
-        if task.kind == "label" and not domain.fields and isinstance(prompt.view, One):
+        if task.kind == "label" and not alone.fields and isinstance(prompt.view, One):
             with torch.no_grad():  # what frequent words take from others before anything is asked, in one row
-                mass = replace(plain, template=domain, demos=NoDemos()).mass(lm, [{}]).double()[0].exp().tolist()
+                mass = replace(plain, template=alone, demos=NoDemos()).mass(lm, [{}]).double()[0].exp().tolist()
             figures |= {f"domain {label}": round(one, 6) for label, one in zip(plain.words.labels, mass, strict=True)}
         return made.noted(lm, self, task.identity(), **figures)
-
-
-def ending(template: Template) -> Template:
-    """What stands in a template behind its last field before the slot, without any field, part or demonstration.
-
-    >>> str(ending(Template.parse("Q: {question} A:{mask}")))
-    ' A:{mask}'
-    """
-    pieces = template.pieces
-    slot = next(at for at, one in enumerate(pieces) if isinstance(one, SlotPiece))
-    fields = [at for at, one in enumerate(pieces[:slot]) if isinstance(one, FieldPiece)]
-    kept = pieces[fields[-1] + 1 if fields else 0 :]
-    return Template(tuple(one for one in kept if isinstance(one, TextPiece | SlotPiece)))

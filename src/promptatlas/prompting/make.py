@@ -35,7 +35,7 @@ def prompt(
             parted by blanks; see `text.compose.Rules`); `Words(...)` where they fold otherwise than by default; None
             where every example brings its own choices, whose texts are then the answers, and where a list's items get
             tags, which a method trains a head for.
-        between: text between two demonstrations.
+        between: text, and parts, after each demonstration.
         view: how an example becomes rows; where there are no words, a row a choice, or tags of `{tokens:each}`. One row
             and no words is a prompt whose answers are texts it writes: `view=task.view` is what suits a task.
 

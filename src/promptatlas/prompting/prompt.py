@@ -23,6 +23,7 @@ from promptatlas.prompting.history import Step, model, plain
 from promptatlas.prompting.rows import Line, Reader, Verbalizer
 from promptatlas.prompting.writing import matched, texts, written
 from promptatlas.score.calibrate import Calibration
+from promptatlas.score.chains import Chains
 from promptatlas.score.own import Own
 from promptatlas.score.phrases import Phrases
 from promptatlas.score.words import Words
@@ -42,7 +43,7 @@ class Prompt:
         words: what stands for the labels.
         parts: what was learned or found, by the name the template calls it.
         demos: examples shown in the context.
-        between: text between two demonstrations.
+        between: text, and parts, after each demonstration.
         calibration: applied to the labels' mass, one after the other.
         view: one example as one row or many.
         history: which methods made it, on which model and data.
@@ -77,7 +78,7 @@ class Prompt:
     @property
     def writes(self) -> bool:
         """Whether its answers are texts it writes: there are neither words for labels nor choices to compare."""
-        return isinstance(self.words, Own) and isinstance(self.view, One)
+        return isinstance(self.words, Own) and isinstance(self.view, One | Chains)
 
     def trainable(self) -> dict[str, nn.Module]:
         """The parts with something to train, by name."""
@@ -130,7 +131,8 @@ class Prompt:
             lm: the model.
             examples: examples, mappings of fields, or texts; a single one is a list of one.
             abstain: where all labels together have less probability than this, the answer's value is None.
-            how: how texts are written, where those are the answers; the likeliest token at a time where not told.
+            how: how texts are written, where those are the answers; where not told the likeliest token at a time, and
+                chains of reasoning as the prompt says.
         """
         self.check(lm)
         wanted = self.examples(examples)

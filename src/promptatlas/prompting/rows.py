@@ -1,7 +1,7 @@
 """Rows of a prompt: examples encoded with their demonstrations, read in one call, folded to labels."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -18,7 +18,9 @@ from promptatlas.lm.row import Row
 from promptatlas.lm.site import Part
 from promptatlas.prompting.filling import filled
 from promptatlas.score.calibrate import Calibration
-from promptatlas.text.runs import Runs
+from promptatlas.text.render import merged
+from promptatlas.text.runs import Runs, SlotRun, TextRun
+from promptatlas.text.scripts import joined
 from promptatlas.text.template import Shown, Template
 
 
@@ -67,11 +69,19 @@ class Verbalizer(Protocol):
 
 @dataclass(frozen=True)
 class Line:
-    """What one row is made of: a template, the example in it, the demonstrations before it."""
+    """What one row is made of: a template, the example in it, the demonstrations before it.
+
+    Attributes:
+        template: with a slot.
+        example: what it shows.
+        demos: before it.
+        said: what a model wrote at the slot already, and goes on from.
+    """
 
     template: Template
     example: Example
     demos: Sequence[Example] = ()
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ class Reader:
         lm: the model.
         words: what is asked of each row.
         parts: in place while rows are read.
-        between: text between two demonstrations.
+        between: text, and parts, after each demonstration.
         drop: which end of the demonstrations goes first where the window is short.
     """
 
@@ -177,11 +187,20 @@ class Reader:
     def _fitting(self, line: Line, width: int, room: int) -> Line:
         def fits(demos: list[Example]) -> bool:
             try:
-                return self._plain([Line(line.template, line.example, demos)], width, room)[0].cut() == 0
+                return self._plain([replace(line, demos=demos)], width, room)[0].cut() == 0
             except TooLong:
                 return False
 
-        return Line(line.template, line.example, shrink(list(line.demos), fits, self.drop))
+        return replace(line, demos=shrink(list(line.demos), fits, self.drop))
+
+    def shown(self, lines: Sequence[Line]) -> list[int]:
+        """Of each line how many demonstrations are left where all that is asked of it fits the window: the fewest."""
+        counts = [0] * len(lines)
+        for one in self.wanted(lines, mass=False):
+            jobs = iter(one.jobs)
+            for place, asked in zip(one.places, one.counts, strict=True):
+                counts[place] = min((next(jobs).row.demos() for _ in range(asked)), default=0)
+        return counts
 
     def items(self, lines: Sequence[Line]) -> list[tuple[int, int]]:
         """Where the scores of lines read item by item begin and end: one a slot, and items that were cut have none."""
@@ -191,7 +210,8 @@ class Reader:
     def runs(self, line: Line) -> Runs:
         """A line as text runs; demonstrations show their label's word."""
         demos = [Shown(one.fields, self.words.word(str(one.target))) for one in line.demos]
-        return line.template.render(line.example.fields, demos=demos, between=self.between)
+        runs = line.template.render(line.example.fields, demos=demos, between=self.between)
+        return _going_on(runs, line.said) if line.said else runs
 
     def nulls(self, calibration: Calibration, lines: Sequence[Line]) -> Float[Tensor, "rows nulls labels"] | None:
         """Mass of content-free rows, under each line's own demonstrations; equal ones are read once."""
@@ -209,6 +229,14 @@ class Reader:
         mass = self.fold(list(distinct.values()), mass=True)
         places = {key: at for at, key in enumerate(distinct)}
         return mass[[places[key] for key in keys]].reshape(len(lines), -1, mass.shape[-1])
+
+
+def _going_on(runs: Runs, said: str) -> Runs:
+    """The runs with this text in front of the slot."""
+    at = next(i for i, run in enumerate(runs) if isinstance(run, SlotRun))
+    before = runs[at - 1] if at else None
+    ahead = before.text if isinstance(before, TextRun) else ""
+    return merged([*runs[:at], TextRun(joined(ahead, said)[len(ahead) :]), *runs[at:]])
 
 
 def together(asked: Sequence[tuple[Reader, Sequence[Line]]], *, mass: bool) -> list[Float[Tensor, "rows labels"]]:

@@ -1,4 +1,4 @@
-"""How well a prompt does with each of several values of one part."""
+"""How well prompts do, or one with each of several values of one part."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from promptatlas.errors import DataError, SettingError, near
 from promptatlas.lm.lm import LM
 from promptatlas.lm.site import Part
 from promptatlas.prompting import Prompt
+from promptatlas.prompting.draws import read
 
 AMONG = ("labels", "vocabulary")  # what a label's probability is a share of
 
@@ -39,10 +40,24 @@ def measured(
 ) -> list[Measure]:
     """How well the prompt does with each of these values as the part; without gradients."""
     with torch.no_grad():
-        logp = torch.stack([shares(prompt.plus(**{part: one}), lm, examples, among) for one in values]).double()
-    right = torch.tensor(targets(prompt.labels, examples), device=logp.device)
+        logp = torch.stack([shares(prompt.plus(**{part: one}), lm, examples, among) for one in values])
+    return _measures(logp, prompt.labels, examples)
+
+
+def compared(prompts: Sequence[Prompt], lm: LM, examples: Sequence[Example], among: str = "labels") -> list[Measure]:
+    """How well each of these prompts for the same labels does, the rows of all read in one call; without gradients."""
+    with torch.no_grad():
+        found = read(lm, prompts, examples, whole=_whole(among))
+        logp = torch.stack([one.mass if _whole(among) else one.scores() for one in found])
+    return _measures(logp, prompts[0].labels, examples)
+
+
+def _measures(
+    logp: Float[Tensor, "values examples labels"], labels: Sequence[str], examples: Sequence[Example]
+) -> list[Measure]:
+    right = torch.tensor(targets(labels, examples), device=logp.device)
     accuracy = (logp.argmax(-1) == right).double().mean(1)
-    likelihood = logp.gather(2, right.expand(len(values), -1)[..., None]).mean((1, 2))
+    likelihood = logp.double().gather(2, right.expand(len(logp), -1)[..., None]).mean((1, 2))
     return [Measure(*one) for one in zip(accuracy.tolist(), likelihood.tolist(), strict=True)]
 
 
@@ -55,9 +70,13 @@ def nll(prompt: Prompt, lm: LM, examples: Sequence[Example], among: str = "label
 
 def shares(prompt: Prompt, lm: LM, examples: Sequence[Example], among: str) -> Float[Tensor, "examples labels"]:
     """Log-probabilities of the labels among each other, or each label's words among all the vocabulary."""
+    return prompt.mass(lm, examples) if _whole(among) else prompt.score(lm, examples)
+
+
+def _whole(among: str) -> bool:
     if among not in AMONG:
         raise SettingError(f"`among` can't be `{among}`", hint=near(among, AMONG))
-    return prompt.score(lm, examples) if among == "labels" else prompt.mass(lm, examples)
+    return among == "vocabulary"
 
 
 def targets(labels: Sequence[str], examples: Sequence[Example]) -> list[int]:

@@ -70,7 +70,7 @@ def check_method(method: Method, lm: LM, task: Task | None = None, prompt: Promp
     Args:
         method: the method, with settings that make it quick.
         lm: the model, in float32.
-        task: the toy task where not given; of labels, choices of one number, or tags.
+        task: the toy task where not given; of labels, choices of one number, tags, or texts.
         prompt: what to fit; the toy task's where not given.
 
     Raises:
@@ -83,10 +83,10 @@ def check_method(method: Method, lm: LM, task: Task | None = None, prompt: Promp
         examples = task.test[:6]
         fitted = method.fit(lm, task, prompt)
         with torch.no_grad():
-            _check_scores(method.name, fitted, lm, examples)
-            _check_saved(method.name, fitted, lm, examples)
-            old, asked = (toy_prompt(), toy().test[:6]) if _untaught(prompt) else (prompt, examples)
-            _check_mixed(method.name, [fitted, old], lm, [examples, asked])
+            if _members(fitted)[0].writes:
+                _check_written(method.name, fitted, lm, examples)
+            else:
+                _check_scored(method.name, fitted, lm, prompt, examples)
         again = method.fit(lm, task, prompt)
         claim(_keys(again) == _keys(fitted), f"`{method.name}` gives another prompt for the same seed")
         claim(fitted.history[: len(prompt.history)] == prompt.history, f"`{method.name}` rewrites history")
@@ -104,7 +104,9 @@ def _refusals(method: Method, lm: LM, task: Task, prompt: Prompt) -> None:
         return
     for split in needs.splits:
         _refused(method, lm, replace(task, **{split: ()}), prompt, f"a task without {split} examples")  # type: ignore[arg-type]
-    if "text" not in needs.tasks:
+    if "text" in needs.tasks and "label" not in needs.tasks:
+        _refused(method, lm, toy(), toy_prompt(), "a task of kind label")
+    elif "text" not in needs.tasks:
         other = replace(task, kind="text", labels=(), words=None, metric="")
         _refused(method, lm, other, prompt, "a task of kind text")
 
@@ -115,6 +117,25 @@ def _refused(method: Method, lm: LM, task: Task, prompt: Prompt, what: str) -> N
     except NeedsError:
         return
     raise AssertionError(f"`{method.name}` doesn't refuse {what} with a NeedsError")
+
+
+def _check_written(name: str, fitted: Prompt | Ensemble, lm: LM, examples: Sequence[Example]) -> None:
+    """Answers that are written: the same in any company, and after saving."""
+    values = [one.value for one in fitted.predict(lm, examples)]
+    alone = [one.value for example in examples for one in fitted.predict(lm, [example])]
+    claim(alone == values, f"the batch shows in what `{name}` writes")
+    turned = [one.value for one in fitted.predict(lm, list(reversed(examples)))][::-1]
+    claim(turned == values, f"the order shows in what `{name}` writes")
+    loaded = _again(name, fitted)
+    told = [one.value for one in loaded.predict(lm, examples)]
+    claim(told == values, f"the prompt of `{name}`, loaded, writes differently")
+
+
+def _check_scored(name: str, fitted: Prompt | Ensemble, lm: LM, prompt: Prompt, examples: Sequence[Example]) -> None:
+    _check_scores(name, fitted, lm, examples)
+    _check_saved(name, fitted, lm, examples)
+    old, asked = (toy_prompt(), toy().test[:6]) if _untaught(prompt) else (prompt, examples)
+    _check_mixed(name, [fitted, old], lm, [examples, asked])
 
 
 def _check_scores(name: str, fitted: Prompt | Ensemble, lm: LM, examples: Sequence[Example]) -> None:
@@ -131,12 +152,18 @@ def _check_scores(name: str, fitted: Prompt | Ensemble, lm: LM, examples: Sequen
 
 
 def _check_saved(name: str, fitted: Prompt | Ensemble, lm: LM, examples: Sequence[Example]) -> None:
+    loaded = _again(name, fitted)
+    before, after = (torch.cat(_scored(one, lm, examples)) for one in (fitted, loaded))
+    same(after, before, f"the prompt of `{name}`, loaded, scores differently")
+
+
+def _again(name: str, fitted: Prompt | Ensemble) -> Prompt | Ensemble:
+    """A prompt after saving and loading."""
     with tempfile.TemporaryDirectory() as folder:
         save(fitted, Path(folder) / "saved")
         loaded = load(Path(folder) / "saved")
     claim(_keys(loaded) == _keys(fitted), f"the prompt of `{name}` isn't the same after saving and loading")
-    before, after = (torch.cat(_scored(one, lm, examples)) for one in (fitted, loaded))
-    same(after, before, f"the prompt of `{name}`, loaded, scores differently")
+    return loaded
 
 
 def _scored(prompt: Prompt | Ensemble, lm: LM, examples: Sequence[Example]) -> list[Tensor]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from promptatlas.data.example import Example
 from promptatlas.data.task import Task
-from promptatlas.data.view import OUTSIDE, Tags
+from promptatlas.data.view import OUTSIDE, One, Tags
 from promptatlas.prompting import Prompt
 from promptatlas.score.own import Own
 from promptatlas.score.slots import SlotWords
@@ -16,6 +16,7 @@ TELLING = {"pets": ("cat", "dog"), "weather": ("rain", "hill")}
 FILLING = ("the", "old", "grey", "town", "sat", "on", "mat", "over", "and", "while", "ran", "that", "movie", "film")
 TEMPLATE = Template.parse("{text} It was {mask}")
 TAGS_TEMPLATE = Template.parse("{tokens:each}")
+WRITTEN_TEMPLATE = Template.parse("{text} Topic : {mask}")
 PAIRS_TEMPLATE = Template.parse("{text} The {mask:kind} {head!} sat on the {mask:place} {tail!}")
 WORDS = {"pets": ("good",), "weather": ("bad",)}
 PAIRS_WORDS = {"pets": ("good", "mat"), "weather": ("bad", "town")}
@@ -86,6 +87,30 @@ def toy_tags(train: int = 32, dev: int = 8, test: int = 32, *, seed: int = 0) ->
 def toy_tags_prompt() -> Prompt:
     """What a method that trains a head starts from; it has nothing to answer with yet."""
     return Prompt(template=TAGS_TEMPLATE, words=Own(), view=Tags())
+
+
+def toy_texts(train: int = 32, dev: int = 8, test: int = 32, *, seed: int = 0) -> Task:
+    """The same texts, the label as a text to write, and under `rationale` the word that tells it."""
+    texts = toy(train, dev, test, 0, seed=seed)
+    return Task(
+        name="toy texts",
+        kind="text",
+        fields=("text", "rationale"),
+        train=tuple(map(_reasoned, texts.train)),
+        dev=tuple(map(_reasoned, texts.dev)),
+        test=tuple(map(_reasoned, texts.test)),
+        template=str(WRITTEN_TEMPLATE),
+    )
+
+
+def toy_texts_prompt() -> Prompt:
+    """A prompt for it that causal and seq2seq models can be asked."""
+    return Prompt(template=WRITTEN_TEMPLATE, words=Own(), view=One())
+
+
+def _reasoned(example: Example) -> Example:
+    telling = next(word for word in str(example.fields["text"]).split() if word in TELLING[str(example.target)])
+    return Example({**example.fields, "rationale": f"It is about the {telling}."}, example.target, example.key)
 
 
 def _paired(example: Example) -> Example:

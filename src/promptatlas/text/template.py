@@ -46,7 +46,7 @@ from promptatlas.text.pieces import (
     joined,
 )
 from promptatlas.text.render import Filling, filled, merged
-from promptatlas.text.runs import Before, Run, Runs, TextRun
+from promptatlas.text.runs import Before, Run, Runs
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Template:
             word: what the slots are filled with (a sequence: one a slot); None leaves them slots.
             label: the text of `{label}`; the (first) `word` where it isn't given.
             demos: shown before the example, each with `between` after it.
-            between: plain text; two line breaks where it isn't given.
+            between: plain text and parts; two line breaks where it isn't given.
 
         Raises:
             TemplateError: a field that is missing, or not a text; a label without a word; too few words or too many.
@@ -164,11 +164,11 @@ class Template:
         """
         own = Filling(fields, self._words(word), _first(word) if label is None else label)
         said_once, stretch = self._stretches()
-        joint = "\n\n" if between is None else _plain(between)
+        joint = (TextPiece("\n\n"),) if between is None else _joint(between)
         runs = list(self._runs(said_once, own))
         for number, demo in enumerate(demos):
             runs += self._runs(stretch, Filling(demo.fields, self._words(demo.word), _first(demo.word), number))
-            runs.append(TextRun(joint, demo=number))
+            runs += [run for piece in joint for run in filled(piece, Filling({}, demo=number))]
         runs += self._runs(stretch, own)
         return merged(runs)
 
@@ -256,9 +256,9 @@ def _first(word: str | Sequence[str] | None) -> str | None:
     return word if word is None or isinstance(word, str) else next(iter(word), None)
 
 
-def _plain(between: Template) -> str:
+def _joint(between: Template) -> Pieces:
     for piece in between.pieces:
-        if not isinstance(piece, TextPiece):
+        if not isinstance(piece, TextPiece | PartPiece):
             what = f"`{between}` has `{piece}`, and can't stand between demonstrations"
-            raise TemplateError(what, hint="plain text stands there")
-    return "".join(piece.text for piece in between.pieces if isinstance(piece, TextPiece))
+            raise TemplateError(what, hint="plain text stands there, and parts")
+    return between.pieces

@@ -56,7 +56,7 @@ def choose(
     if scores[at].failed:
         raise PromptAtlasError(f"every candidate failed; `{scores[at].name}`: {scores[at].failed}")
     expected = _expected(names, ask, how, targets) if how.nested else None
-    return Choice(how, tuple(names), at, scores, folds, expected, _note(how, len(targets), dev))
+    return Choice(how, tuple(names), at, scores, folds, expected, how.note(len(targets), dev))
 
 
 def scored(name: str, held: Sequence[Held], folds: Sequence[Fold], how: Selection) -> Score:
@@ -149,9 +149,3 @@ def _pair(at: int, ask: Ask, outer: Sequence[Fold], place: int, other: int) -> H
     (held,) = ask(at, [Fold(train, outer[first].held + outer[second].held)])
     cut = len(outer[first].held)
     return held.part(cut, len(left_out)) if other == second else held.part(0, cut)
-
-
-def _note(how: Selection, train: int, dev: int) -> str:
-    if how.kind != "dev" or dev <= train:
-        return ""
-    return f"chosen by {dev} dev examples, more than the {train} there are to learn from: this is no few-shot result"

@@ -98,6 +98,14 @@ class Selection:
             hint = f"ask for 2 to {most} folds" if most > 1 else "give 2 examples at least"
             raise SettingError(f"{left} can't be divided into {wanted} folds", hint=hint)
 
+    def note(self, count: int, dev: int) -> str:
+        """What a reader of such a choice has to know, by how many training and dev examples there are; "" mostly."""
+        if self.kind != "dev" or dev <= count:
+            return ""
+        return (
+            f"chosen by {dev} dev examples, more than the {count} there are to learn from: this is no few-shot result"
+        )
+
     def within(self, count: int) -> "Selection":
         """The same for fewer examples, with no more folds, orders and first examples than they allow; not nested."""
         first = min(self.first, count - 2)
