@@ -24,7 +24,8 @@ SAID: Mapping[str, Mapping[str, float]] = {
     "it is good :": {"fun": 0.5, "dull": 0.1}, "it is good : fun": {"film": 0.4},
     "it is bad :": {"fun": 0.2, "dull": 0.6}, "it is bad : fun": {"film": 0.5},
 }  # fmt: skip
-PROMPT = prompt("{text} it is {mask} :", {"up": "good", "down": "bad"})
+PROMPT = prompt("{text} it is {mask}", {"up": "good", "down": "bad"})
+SAYING = Channel(template="it is {word!} : {mask}")
 TASK = Task(
     name="t", kind="label", fields=("text", "title"), labels=("up", "down"),
     train=(Example({"text": "fun", "title": "a"}, "up", "1"), Example({"text": "dull", "title": "b"}, "down", "2")),
@@ -43,8 +44,8 @@ def scripted(shown: str = "") -> ScriptedLM:
 
 def test_the_label_is_answered_that_makes_the_text_likeliest() -> None:
     """`fun film` is .5 x .4 behind good, .2 x .5 behind bad; `dull` .1 and .6."""
-    made = Channel().fit(scripted(), TASK, PROMPT)
-    assert str(made.template) == "it is {word!} : {mask}"
+    made = SAYING.fit(scripted(), TASK, PROMPT)
+    assert str(Channel().fit(scripted(), TASK, PROMPT).template) == "it is {word!|stop} {mask}"
     up, down = made.predict(scripted(), ["fun film", "dull"])
     assert (up.value, down.value) == ("up", "down")
     assert list(up.probabilities.values()) == pytest.approx((2 / 3, 1 / 3), abs=1e-6)
@@ -55,7 +56,7 @@ def test_the_label_is_answered_that_makes_the_text_likeliest() -> None:
 
 def test_a_demonstration_shows_its_label_and_then_its_text() -> None:
     shown = Prompt(template=PROMPT.template, words=PROMPT.words, demos=Fixed(TASK.train))
-    made = Channel().fit(scripted(), TASK, shown)
+    made = SAYING.fit(scripted(), TASK, shown)
     (line, _), _ = made.lines(scripted(), [Example({"text": "film"})])
     texts = "".join(getattr(run, "text", "") for run in made.reader(scripted()).runs(line))
     assert texts == "it is good : fun\n\nit is bad : dull\n\nit is good : "
@@ -65,7 +66,7 @@ def test_a_demonstration_shows_its_label_and_then_its_text() -> None:
 
 
 def test_no_example_is_shown_to_itself_and_all_its_rows_are_shown_the_same() -> None:
-    made = Channel().fit(scripted(), TASK, InContext(k=2).fit(scripted(), TASK, PROMPT))
+    made = SAYING.fit(scripted(), TASK, InContext(k=2).fit(scripted(), TASK, PROMPT))
     lines, _ = made.lines(scripted(), [TASK.train[0], Example({"text": "dull"})])
     assert [[one.target for one in line.demos] for line in lines[:2]] == [["dull"]] * 2
     assert len({tuple(one.key for one in line.demos) for line in lines[2:]}) == 1
