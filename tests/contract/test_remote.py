@@ -19,8 +19,8 @@ from promptatlas.testing import endpoint, toy, toy_prompt
 
 NAME = "pocket-causal"
 FIT = {
-    "batch_calibration", "channel", "contextual_calibration", "domain_calibration", "entropy_order", "in_context", "kpt",
-    "pero", "pmi", "prototypical_calibration",
+    "batch_calibration", "channel", "contextual_calibration", "domain_calibration", "entropy_order", "in_context",
+    "kpt", "pero", "pmi", "prototypical_calibration",
 }  # fmt: skip
 
 
