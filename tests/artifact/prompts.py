@@ -120,7 +120,7 @@ def every() -> dict[str, Prompt | Ensemble]:
         "by words": replace(plain, demos=Nearest.over(lm(), POOL, k=2, metric="bm25", balanced=True)),
         "diverse": replace(plain, demos=Diverse(index=Nearest.over(lm(), POOL, k=3), k=2, relevance=0.25)),
         "sampled": replace(plain, demos=Sampled.over(lm(), POOL, labels, draws=2, seed=5)),
-        "told": replace(plain, demos=Told({"cat": POOL[1:], "": POOL[:1]})),
+        "told": replace(plain, demos=Told({"q": POOL[1:], "r": POOL[:1], "cat": POOL[1:], "": ()})),
         "calibrated": replace(
             plain,
             calibration=(

@@ -89,28 +89,29 @@ def _pieces(runs: Runs, layout: Layout) -> list[Piece]:
     pieces: list[Piece] = []
     texts: list[TextRun | ItemsRun] = []
     start = True
-
-    def flush(before_slot: bool) -> None:
-        nonlocal start
-        if before_slot:
-            _strip(texts)
-        text = "".join(_text(one) for one in texts)
-        if texts:  # also where all are empty: what leads a row is the template's to say, not the data's
-            pieces.append((Stretch(text, start=start), list(texts)))
-            start = start and not text
-        texts.clear()
-
     for run in runs:
         if isinstance(run, TextRun | ItemsRun):
             texts.append(run)
             continue
-        flush(isinstance(run, SlotRun))
+        start = _flush(pieces, texts, start=start, before_slot=isinstance(run, SlotRun))
         pieces.append(run)
         if layout.kind == "causal" and isinstance(run, SlotRun):
             break  # nothing but blanks and marks can follow, and a slot is read where the text ends
         start = start and not isinstance(run, SlotRun)  # a part or a mark is no text: what follows still starts one
-    flush(False)
+    _flush(pieces, texts, start=start, before_slot=False)
     return pieces
+
+
+def _flush(pieces: list[Piece], texts: list[TextRun | ItemsRun], *, start: bool, before_slot: bool) -> bool:
+    """Make a stretch of the texts so far; whether what follows still starts one."""
+    if before_slot:
+        _strip(texts)
+    text = "".join(_text(one) for one in texts)
+    if texts:  # also where all are empty: what leads a row is the template's to say, not the data's
+        pieces.append((Stretch(text, start=start), list(texts)))
+        start = start and not text
+    texts.clear()
+    return start
 
 
 def _strip(texts: list[TextRun | ItemsRun]) -> None:

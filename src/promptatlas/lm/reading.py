@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -76,7 +77,9 @@ class Pass:
         head = sheet if kind != "seq2seq" else self.sheet(lines, written, pack=pack)
         self.lm.spent.add(sheet.ids.numel() + (head.ids.numel() if head is not sheet else 0))
         asked = [
-            (self.jobs[i], _where(self.jobs[i], line, n, head, kind)) for n, line in enumerate(lines) for i in line.jobs
+            (self.jobs[i], partial(_where, self.jobs[i], line, n, head, kind))
+            for n, line in enumerate(lines)
+            for i in line.jobs
         ]
         want = wanted(asked, choose=self.lm.bare)
         hidden = [ask for job, _ in asked for ask in job.asks if isinstance(ask, Hidden)]
@@ -147,13 +150,9 @@ class Pass:
         return states
 
 
-def _where(job: Job, line: Line, n: int, head: Sheet, kind: Any) -> Any:
+def _where(job: Job, line: Line, n: int, head: Sheet, kind: Any, ask: Ask) -> list[tuple[int, int]]:
     """Where on the sheet an ask of a job is read."""
-
-    def where(ask: Ask) -> list[tuple[int, int]]:
-        return [head.at(n, at - line.begin) for at in positions(ask, job, line, kind)]
-
-    return where
+    return [head.at(n, at - line.begin) for at in positions(ask, job, line, kind)]
 
 
 def _lying(flight: Flight, sheet: Sheet, cross: Sheet | None = None) -> Flight:
