@@ -144,7 +144,7 @@ def test_an_example_without_items_does_no_harm() -> None:
     [
         ("prompt_tuning", {}, "label or choice or text"),
         ("pattern_tuning", {}, "label or choice or number"),
-        ("in_context", {}, "label or choice"),
+        ("in_context", {}, "label or choice or text"),
         ("lora", {}, "label or choice"),
         ("adapters", {"answer": "words"}, "label or choice"),
         ("p_tuning_v2", {"answer": "words"}, "label"),

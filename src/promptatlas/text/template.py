@@ -159,7 +159,7 @@ class Template:
         >>> template = Template.parse("Mood?{demos}{text}:{mask}")
         >>> sun = Shown({"text": "sun"}, "good")
         >>> runs = template.render({"text": "rain"}, demos=[sun], between=Template.parse("; "))
-        >>> [(run.text, run.demo) for run in runs if isinstance(run, TextRun)]
+        >>> [(run.text, run.demo) for run in runs if hasattr(run, "text")]
         [('Mood?', None), ('sun', 0), (':good; ', 0), ('rain', None), (':', None)]
         """
         own = Filling(fields, self._words(word), _first(word) if label is None else label)
