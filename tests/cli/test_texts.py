@@ -130,7 +130,8 @@ def test_what_cannot_write_is_refused(command: Command, cups: Path, writer: Path
     message, told = command.fails("fit", "lora", "--task", cups, "--template", "{mr} {mask}", "--lm", writer,
                                   "--out", cups.parent / "out")  # fmt: skip
     assert message == "`lora` needs a task of kind label or choice, and `cups` is of kind text"
-    others = "`chain_of_thought`, `contextual_calibration`, `in_context`, `prefix_tuning`, `prompt_tuning`, `self_consistency`"
+    fit = ("chain_of_thought", "contextual_calibration", "in_context", "prefix_tuning", "prompt_tuning")
+    others = ", ".join(f"`{name}`" for name in (*fit, "self_consistency"))
     assert told == f"with `{writer}` and this task these would do: {others}"
 
 

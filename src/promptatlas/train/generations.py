@@ -83,7 +83,7 @@ def wanted(examples: Sequence[Example], labels: Sequence[str], growth: float, ge
     With them there are `growth` times as many of each label as in the generation before. Without labelled examples, the
     first generation has 10 in all, as many of each label.
 
-    >>> wanted([Example({}, "a")] * 6 + [Example({}, "b")] * 4, ("a", "b"), 5, 2)
+    >>> wanted([Example({}, "a")] * 6 + [Example({}, "b")] * 4, ("a", "b"), 5.0, 2)
     {'a': 144, 'b': 96}
     """
     if not examples:
