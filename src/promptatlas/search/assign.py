@@ -175,7 +175,7 @@ def _near(prompt: Prompt, lm: LM, label: str, ids: Sequence[int]) -> list[int]:
 
 def _tables(
     prompt: Prompt, lm: LM, examples: Sequence[Example], some: Sequence[Likely]
-) -> list[Float[Tensor, "words examples"]]:
+) -> list[Float[Tensor, "_ examples"]]:
     """The logits of each label's words."""
     ids = sorted({token for one in some for token in one.ids})
     read = _readings(prompt, lm, examples, Tokens(tuple(ids)))
@@ -187,7 +187,7 @@ def _tables(
 def _right(
     right: Int[Tensor, " examples"],
     some: Sequence[Likely],
-    tables: Sequence[Float[Tensor, "words examples"]],
+    tables: Sequence[Float[Tensor, "_ examples"]],
     most: int,
 ) -> tuple[Int[Tensor, "ways labels"], Float[Tensor, " ways"]]:
     """Ways, the best first, and the share of examples each is right about; of equal scores the first label has most."""
@@ -226,7 +226,7 @@ def _clash(ways: Int[Tensor, "ways labels"], before: Sequence[Likely], one: Like
 
 def _correlated(
     view: Interval, examples: Sequence[Example], labels: Sequence[str], some: Sequence[Likely],
-    tables: Sequence[Float[Tensor, "words examples"]],
+    tables: Sequence[Float[Tensor, "_ examples"]],
 ) -> tuple[Int[Tensor, "ways labels"], Float[Tensor, " ways"]]:  # fmt: skip
     """Pairs of words for the two ends, and the correlation of their numbers with the examples'."""
     sign = 1.0 if tuple(labels) == ("low", "high") else -1.0
