@@ -24,7 +24,6 @@ FIT = {
 }  # fmt: skip
 
 
-GIVEN = {"entropy_order": {"source": "given"}}  # what is drawn by another machine is other text
 HERE = load(NAME, "cpu")
 
 
@@ -39,7 +38,7 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteLM]:
 
 @pytest.mark.parametrize("name", sorted(FIT))
 def test_a_method_does_what_it_does_here(name: str, lm: RemoteLM) -> None:
-    made, task = method(name, **QUICK[name], **GIVEN.get(name, {})), toy(train=4, dev=2, test=2, unlabeled=4)
+    made, task = method(name, **QUICK[name]), toy(train=4, dev=2, test=2, unlabeled=4)
     fitted = made.fit(lm, task, toy_prompt())
     assert fitted.history[-1].lm["name"] == lm.name
     ours, theirs = (one.score(by, task.test) for one, by in ((fitted, lm), (made.fit(HERE, task, toy_prompt()), HERE)))
