@@ -23,8 +23,6 @@ from promptatlas.prompting import Ensemble, Prompt
 from promptatlas.train.needs import Method, chained
 from promptatlas.train.run import Run
 
-ANSWERING = "answering"
-
 
 @dataclass(frozen=True)
 class Contender:
@@ -89,7 +87,7 @@ def measured(contender: Contender, lm: LM, task: Task, prompt: Prompt, *, begin:
     with tempfile.TemporaryDirectory() as folder:
         stored = size(save(learned, Path(folder) / "prompt"))
     figures = _figures(task, answers, clock, trained, stored)
-    return Found({**figures, ANSWERING: cost.each(len(answers))["operations"]}, learned, _hits(task, answers))
+    return Found({**figures, "answering": cost.each(len(answers))["operations"]}, learned, _hits(task, answers))
 
 
 def _hits(task: Task, answers: Sequence[Target]) -> str:

@@ -172,6 +172,8 @@ def _stretches(lm: LM, row: Row) -> tuple[Stretch, ...]:
 
 def _effects(prompt: Prompt, lm: LM, example: Example, shown: Sequence[Example]) -> tuple[Effect, ...]:
     """Of each demonstration; the prompt shows all of them to every input."""
+    if not shown:
+        return ()
     (whole,) = prompt.predict(lm, example)
     best = max(whole.probabilities, key=lambda one: whole.probabilities[one], default=None)
     found = []

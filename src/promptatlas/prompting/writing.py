@@ -32,12 +32,17 @@ WRITERS = "give a causal or seq2seq model, such as `pocket-causal` or `pocket-se
 
 def texts(prompt: "Prompt", lm: LM, examples: Sequence[Example], how: Decode) -> list[list[Text]]:
     """`how.n` texts an example, with the blanks around them."""
-    demos = prompt.demos.pick(lm, examples)
-    lines = [Line(prompt.template, one, shown) for one, shown in zip(examples, demos, strict=True)]
+    lines = lines_of(prompt, lm, examples)
     opening = next((one for one in prompt.calibration if isinstance(one, Opening)), None)
     if opening is None:
         return gone_on(prompt, lm, lines, how)
     return _opened(prompt, lm, prompt.reader(lm).encode(lines, room=how.max_new), opening, how)
+
+
+def lines_of(prompt: "Prompt", lm: LM, examples: Sequence[Example]) -> list[Line]:
+    """A line an example, whatever rows its view would make to be scored."""
+    demos = prompt.demos.pick(lm, examples)
+    return [Line(prompt.template, one, shown) for one, shown in zip(examples, demos, strict=True)]
 
 
 def gone_on(prompt: "Prompt", lm: LM, lines: Sequence[Line], how: Decode, *, room: int = 0) -> list[list[Text]]:
@@ -153,8 +158,7 @@ def _voted(prompt: "Prompt", lm: LM, example: Example, view: Chains, how: Decode
 
 def _chains(prompt: "Prompt", lm: LM, examples: Sequence[Example], view: Chains, how: Decode) -> list[Chain]:
     """`how.n` chains an example, example by example; a second call hears the answers where one is wanted."""
-    demos = prompt.demos.pick(lm, examples)
-    lines = [Line(prompt.template, one, some) for one, some in zip(examples, demos, strict=True)]
+    lines = lines_of(prompt, lm, examples)
     room = len(lm.tokens(view.then)) + view.short if view.then else 0
     found = gone_on(prompt, lm, lines, how, room=room)
     if not view.then:

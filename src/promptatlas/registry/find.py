@@ -39,9 +39,10 @@ def card(name: str) -> Card:
     Raises:
         SettingError: there is no such method (near names), or its file can't be found.
     """
-    ours, added = _ours(), _added()
+    ours = _ours()
     if name in ours:
         return read_card(name, f"promptatlas.methods.{name}", ours[name])
+    added = _added()
     if name not in added:
         raise SettingError(f"there is no method `{name}`", hint=near(name, ours.keys() | added.keys()))
     module, _, cls = added[name].partition(":")

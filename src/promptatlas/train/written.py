@@ -14,7 +14,8 @@ from promptatlas.lm.activations import ending
 from promptatlas.lm.ask import Given, Job, Reading, Tokens
 from promptatlas.lm.lm import LM
 from promptatlas.lm.row import Row
-from promptatlas.prompting import Line, Prompt
+from promptatlas.prompting import Prompt
+from promptatlas.prompting.writing import lines_of
 from promptatlas.train.loss import Batch
 
 Over = Literal["sum", "mean"]
@@ -100,7 +101,6 @@ def pairs(examples: Iterable[Example]) -> tuple[Example, ...]:
 
 def _rows(prompt: Prompt, lm: LM, examples: Sequence[Example], answers: Sequence[Sequence[int]]) -> list[Row]:
     """A row an example, with room for its answer; a masked one has as many masks."""
-    demos = prompt.demos.pick(lm, examples)
-    lines = [Line(prompt.template, one, shown) for one, shown in zip(examples, demos, strict=True)]
+    lines = lines_of(prompt, lm, examples)
     sizes = [len(answer) for answer in answers]
     return prompt.reader(lm).wide(lines, sizes if lm.kind == "masked" else [1] * len(lines), sizes)
